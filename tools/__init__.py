@@ -1,0 +1,1 @@
+"""Commands for those who write the book: `python -m tools.sync`, `python -m tools.run`."""
