@@ -1,3 +1,18 @@
-"""The shared package of the vaebook textbook: small enough to read, tested enough to trust."""
+"""The shared package of the vaebook textbook: small enough to read, tested enough to trust.
+
+Its modules, ground floor first; none imports from one below it in this list:
+
+    device       which device to compute on, seeds
+    data         image data sets as tensors, mini-batches
+    densities    draws, log-likelihoods, Kullback-Leibler divergences
+    bounds       the evidence lower bound and its parts
+    models       Autoencoder and VAE
+    training     fit(): one training loop for all models
+    evaluation   what the book's claims are measured with
+    figures      one style, image grids, latent planes
+    diagrams     drawn models
+    explorers    figures with sliders
+    book         reads book.yml, the list of chapters
+"""
 
 __version__ = "0.1.0"

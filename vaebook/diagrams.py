@@ -93,7 +93,7 @@ def _rows(count: int, width: float = 8.35) -> tuple[Figure, list[Axes]]:
 def _image(ax: Axes, left: float, image: Tensor) -> None:
     side = int(image.numel() ** 0.5)
     ax.imshow(
-        image.detach().cpu().reshape(side, side), vmin=0, vmax=1, extent=(left, left + 1, 0, 1), aspect="equal"
+        image.detach().cpu().reshape(side, side).numpy(), vmin=0, vmax=1, extent=(left, left + 1, 0, 1), aspect="equal"
     )
 
 

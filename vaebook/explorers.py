@@ -188,5 +188,5 @@ def _pictures(axes: list[Axes], names: list[str]) -> tuple[list[AxesImage], list
     return [ax.images[0] for ax in axes], titles
 
 
-def _square(image: Tensor) -> Tensor:
-    return image.detach().cpu().reshape(28, 28)
+def _square(image: Tensor) -> np.ndarray:
+    return image.detach().cpu().reshape(28, 28).numpy()

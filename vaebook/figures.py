@@ -59,7 +59,7 @@ def show(fig: Figure, alt: str) -> None:
 def draw_image(ax: Axes, x: Tensor, title: str = "") -> None:
     """One image, (784,) with pixels in [0, 1], without ticks."""
     side = int(x.numel() ** 0.5)
-    ax.imshow(x.detach().cpu().reshape(side, side), vmin=0, vmax=1, aspect="equal")
+    ax.imshow(x.detach().cpu().reshape(side, side).numpy(), vmin=0, vmax=1, aspect="equal")
     ax.set(xticks=[], yticks=[], title=title)
     ax.spines[:].set_visible(False)
 
@@ -89,7 +89,7 @@ def image_rows(rows: dict[str, Tensor], scale: float = 0.62) -> Figure:
     columns = max(len(images) for images in rows.values())
     fig, axes = plt.subplots(len(rows), 1, figsize=(1.5 + scale * columns, 1.08 * scale * len(rows)), squeeze=False)
     for ax, (name, images) in zip(axes[:, 0], rows.items(), strict=True):
-        ax.imshow(tile(images, columns), vmin=0, vmax=1)
+        ax.imshow(tile(images, columns).numpy(), vmin=0, vmax=1)
         ax.set(xticks=[], yticks=[])
         ax.set_ylabel(name, rotation=0, ha="right", va="center")
         ax.spines[:].set_visible(False)
@@ -103,7 +103,7 @@ def image_grids(grids: dict[str, Tensor], columns: int, scale: float = 0.42) -> 
         1, len(grids), figsize=(len(grids) * (columns * scale + 0.25), rows * scale + 0.35), squeeze=False
     )
     for ax, (name, images) in zip(axes[0], grids.items(), strict=True):
-        ax.imshow(tile(images, columns), vmin=0, vmax=1)
+        ax.imshow(tile(images, columns).numpy(), vmin=0, vmax=1)
         ax.set(xticks=[], yticks=[], title=name)
         ax.spines[:].set_visible(False)
     return fig
