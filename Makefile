@@ -33,13 +33,19 @@ lint: $(READY) ## check style, and that sync has nothing to do
 	$(PY) -m ruff format --check .
 	$(PY) -m tools.sync --check
 
-# The stamp comes last, so an installation that was interrupted is taken up again.
+# The stamp comes last, so an installation that was interrupted is taken up again. An environment that works is
+# kept, whatever PYTHON says now: two Pythons in one folder do not work.
 $(READY): requirements.txt pyproject.toml
-	@command -v "$(PYTHON)" >/dev/null || { echo "There is no $(PYTHON). Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3" >&2; exit 1; }
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "The book needs Python 3.11 or newer; $(PYTHON) is $$("$(PYTHON)" -V). Name a newer one: make PYTHON=python3.11" >&2; exit 1; }
-	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "This Python cannot make environments: its venv module is incomplete. On Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
+	@$(PY) -m pip --version >/dev/null 2>&1 || { \
+	  fail() { echo "$$1" >&2; exit 1; }; \
+	  command -v "$(PYTHON)" >/dev/null || \
+	    fail "There is no $(PYTHON). Install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3"; \
+	  "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    fail "The book needs Python 3.11 or newer; $(PYTHON) is $$("$(PYTHON)" -V). Name another: make PYTHON=python3.11"; \
+	  "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \
+	    fail "This Python cannot make environments. On Debian and Ubuntu: sudo apt install python3-venv"; \
+	  "$(PYTHON)" -m venv --clear .venv; }
 	@echo "Setting up .venv, once: about 3 minutes and 6 GB, most of it PyTorch."
-	@"$(PYTHON)" -m venv .venv
 	@$(PY) -m pip install --disable-pip-version-check --progress-bar off -r requirements.txt | awk \
 	  '/Downloading .* MB\)/ {print "  downloading " $$2, $$3, $$4} /^Installing/ {print "  unpacking"} {fflush()}'
 	@touch $@

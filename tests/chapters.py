@@ -39,10 +39,11 @@ def prose(chapter: book.Chapter) -> list[str]:
 
 
 def printed(cell: NotebookNode) -> str:
-    """What a cell printed, and the text of the values that it ended in."""
+    """What a cell printed, and the text of the values that it ended in; not the descriptions of figures."""
     return "\n".join(
         output.text if output.output_type == "stream" else output.get("data", {}).get("text/plain", "")
         for output in cell.outputs
+        if "image/png" not in output.get("data", {})
     )
 
 

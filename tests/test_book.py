@@ -3,8 +3,8 @@
 import re
 
 import pytest
-from chapters import each_chapter, read
 
+from chapters import each_chapter, read
 from tools.sync import readme_with_table
 from vaebook import book
 

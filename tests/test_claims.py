@@ -4,6 +4,7 @@ import ast
 import builtins
 
 import pytest
+
 from chapters import code_cells, each_chapter, parse, printed, tags
 
 

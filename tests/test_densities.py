@@ -216,3 +216,9 @@ def test_shape_dtype_and_device_follow_the_mean(dtype, device):
     mu = torch.zeros(4, 2, dtype=dtype, device=device)
     z = reparameterize(mu, mu)
     assert (z.shape, z.dtype, z.device) == (mu.shape, mu.dtype, mu.device)
+
+
+def test_draws_have_the_precision_of_the_mean():
+    zeros = torch.zeros(100, 2, dtype=torch.float64)
+    z = reparameterize(zeros, zeros, seeded(9, "cpu"))
+    assert (z != z.float()).any()

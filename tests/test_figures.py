@@ -36,9 +36,14 @@ def ax():
 
 @pytest.fixture
 def displayed(monkeypatch) -> list:
-    """What was sent to the notebook: (object, metadata)."""
+    """What was sent to the notebook: (data by type, metadata by type)."""
     sent = []
-    monkeypatch.setattr(figures, "display", lambda what, metadata=None: sent.append((what, metadata)))
+
+    def display(data, *, raw, metadata):
+        assert raw
+        sent.append((data, metadata))
+
+    monkeypatch.setattr(figures, "display", display)
     return sent
 
 
@@ -55,9 +60,11 @@ def arrays(figure: Figure) -> list[torch.Tensor]:
 
 
 def test_a_figure_is_shown_with_its_description_and_closed(displayed):
-    fig = plt.figure()
-    figures.show(fig, "A curve that falls.")
-    assert displayed == [(fig, {"image/png": {"alt": "A curve that falls."}})]
+    figures.show(plt.figure(figsize=(3, 2), facecolor="red"), "A red area.")
+    ((data, metadata),) = displayed
+    assert metadata["image/png"]["alt"] == data["text/plain"] == "A red area."
+    picture = Image.open(io.BytesIO(data["image/png"])).convert("RGB")
+    assert picture.getextrema() == ((255, 255), (0, 0), (0, 0))
     assert plt.get_fignums() == []
 
 

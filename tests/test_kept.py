@@ -4,8 +4,8 @@ import ast
 import re
 
 import pytest
-from chapters import code_cells, each_chapter, parse
 
+from chapters import code_cells, each_chapter, parse
 from vaebook import book
 
 KEPT = re.compile(r"# kept in (vaebook(?:\.\w+)+)")

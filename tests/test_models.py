@@ -99,6 +99,28 @@ def test_every_parameter_gets_a_gradient(make):
 
 
 @each_model
+def test_the_gradient_of_every_term_is_its_slope(make):
+    # In double precision, along a random direction in the space of weights, with the same noise everywhere.
+    model, x = make().double(), binary(6).double()
+    start = nn.utils.parameters_to_vector(model.parameters()).detach()
+    direction = torch.randn(start.shape, generator=seeded(1, "cpu"), dtype=torch.float64)
+
+    def terms(along: float) -> dict[str, torch.Tensor]:
+        nn.utils.vector_to_parameters(start + along * direction, model.parameters())
+        return {name: v.mean() for name, v in model.loss_terms(x, seeded(2, "cpu")).items()}
+
+    ahead, behind = terms(1e-6), terms(-1e-6)
+    for name, value in terms(0.0).items():
+        gradients = torch.autograd.grad(
+            value, list(model.parameters()), retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        gradient = nn.utils.parameters_to_vector(gradients)
+        slope = (ahead[name] - behind[name]).item() / 2e-6
+        assert abs(slope) > 0.01
+        assert (gradient @ direction).item() == pytest.approx(slope, rel=1e-5)
+
+
+@each_model
 def test_every_term_has_one_number_an_image(make):
     terms = make().loss_terms(binary(6), seeded(0, "cpu"))
     assert "loss" in terms

@@ -3,8 +3,8 @@
 import re
 
 import pytest
-from chapters import code_cells, each_chapter, printed, read
 
+from chapters import code_cells, each_chapter, printed, read
 from tools.outputs import all_outputs, view_of, widget_models
 from tools.pairs import code_hash
 

@@ -1,9 +1,9 @@
 """Each chapter says the same in its notebook and in its text twin."""
 
 import pytest
-from chapters import each_chapter, read
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from chapters import each_chapter, read
 from tools import pairs
 from vaebook import book
 

@@ -294,7 +294,9 @@ from IPython.display import display
 from tqdm.auto import tqdm
 for _ in tqdm(range(3), leave=False):
     print("step")
-display(ipywidgets.IntSlider())
+closed = ipywidgets.Text()
+display(closed, ipywidgets.IntSlider())
+closed.close()
 """
 
 
@@ -321,7 +323,7 @@ def test_run_keeps_the_outputs_of_a_good_chapter(ran):
     assert printed(path) == ["step\n" * 3, "1 notebooks\n"]
     assert [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"] == [1, 2]
     views = {outputs.view_of(output) for output in outputs.all_outputs(notebook)} - {None}
-    assert len(views) == 1, "the slider's, not the progress bar's"
+    assert len(views) == 1, "the slider's, not that of the progress bar or of the closed widget"
     assert views <= set(outputs.widget_models(notebook))
     assert notebook.metadata.vaebook.executed == pairs.code_hash(notebook)
     assert pairs.edited(path) == set()
@@ -371,6 +373,16 @@ def test_a_cell_that_hangs_ends(a_book):
     result = run.execute(root / "notebooks" / "1_only.ipynb", timeout=1)
     assert "time.sleep(100)" in result.error
     assert not (root / "notebooks" / "1_only.ipynb").exists()
+
+
+def test_kernels_get_one_thread_and_jupyters_own_figures(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    environment = run.kernel_environment()
+    assert environment["OMP_NUM_THREADS"] == "1"
+    assert "MPLBACKEND" not in environment
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert run.kernel_environment()["OMP_NUM_THREADS"] == "3", "who sets it, means it"
 
 
 def test_slow_chapters_are_noted(tmp_path):

@@ -33,7 +33,7 @@ def flushed(request):
 
 
 class Scripted(nn.Module):
-    """A model that answers step i with what `script` makes of i; `modes` and `batches` keep what it was asked."""
+    """A model that answers step i with what `script` makes of it; `modes` and `batches` keep what it saw."""
 
     def __init__(self, script):
         super().__init__()
@@ -293,7 +293,10 @@ def test_the_stop_button_keeps_the_model_and_the_history(mode, flushed):
 
     model = Scripted(script).train(mode)
     with pytest.warns(UserWarning, match="training was stopped after 1 of 4 epochs") as caught:
-        history = fit(model, images(), epochs=4, batch_size=8, progress=False)
+        try:
+            history = fit(model, images(), epochs=4, batch_size=8, progress=False)
+        except KeyboardInterrupt:  # which would end the whole test run
+            pytest.fail("the interruption came through")
     assert caught[0].filename == __file__  # the warning points at the caller
     assert history.interrupted
     assert len(history) == len(history["loss"]) == 1

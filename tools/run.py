@@ -41,7 +41,7 @@ class _Client(NotebookClient):
         super().handle_comm_msg(outs, msg, cell_index)
 
 
-def _environment() -> dict[str, str]:
+def kernel_environment() -> dict[str, str]:
     """The variables of a kernel: one thread, however many chapters run, so that sums always round alike."""
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
     environment.pop("MPLBACKEND", None)  # Jupyter's own backend is the one that displays figures
@@ -92,7 +92,7 @@ def execute(path: Path, timeout: float = TIMEOUT) -> Result:
             resources={"metadata": {"path": str(path.parent)}},
             extra_arguments=["--IPKernelApp.log_level=ERROR"],
             on_cell_start=remember,
-        ).execute(env=_environment())
+        ).execute(env=kernel_environment())
         notebook = outputs.clean(notebook)
         notebook.metadata["vaebook"] = {
             "executed": pairs.code_hash(notebook),

@@ -93,7 +93,11 @@ def _rows(count: int, width: float = 8.35) -> tuple[Figure, list[Axes]]:
 def _image(ax: Axes, left: float, image: Tensor) -> None:
     side = int(image.numel() ** 0.5)
     ax.imshow(
-        image.detach().cpu().reshape(side, side).numpy(), vmin=0, vmax=1, extent=(left, left + 1, 0, 1), aspect="equal"
+        image.detach().cpu().reshape(side, side).numpy(),
+        vmin=0,
+        vmax=1,
+        extent=(left, left + 1, 0, 1),
+        aspect="equal",
     )
 
 
@@ -119,5 +123,7 @@ def _numbers(ax: Axes, left: float, values: Tensor, name: str, color: str = QUIE
 
 def _arrow(ax: Axes, left: float, right: float, color: str = INK, style: str = "-") -> None:
     ax.add_patch(
-        FancyArrowPatch((left, 0.5), (right, 0.5), arrowstyle="->", mutation_scale=9, color=color, linestyle=style)
+        FancyArrowPatch(
+            (left, 0.5), (right, 0.5), arrowstyle="->", mutation_scale=9, color=color, linestyle=style
+        )
     )

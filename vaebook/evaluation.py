@@ -79,7 +79,9 @@ def train_judge(images: Images, epochs: int = 10, seed: int = 0) -> Judge:
     return judge.eval()
 
 
-def knn_accuracy(codes: Tensor, labels: Tensor, test_codes: Tensor, test_labels: Tensor, k: int = 10) -> float:
+def knn_accuracy(
+    codes: Tensor, labels: Tensor, test_codes: Tensor, test_labels: Tensor, k: int = 10
+) -> float:
     """Share of test codes whose k nearest training codes vote for their label (0.1 is chance for ten classes).
 
     codes (n, d), labels (n,), test_codes (m, d), test_labels (m,). Introduced in: chapter 1 (used).
@@ -109,12 +111,18 @@ def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
     return -10 * (x_hat - x).square().mean(-1).log10()
 
 
-def mmd(a: Tensor, b: Tensor, draws: int = 200, seed: int = 0) -> tuple[float, float]:
+def mmd(
+    a: Tensor, b: Tensor, width: float | None = None, draws: int = 200, seed: int = 0
+) -> tuple[float, float]:
     """Do two samples (n, d) and (n, d) come from the same distribution?
 
-    Squared maximum mean discrepancy with a Gaussian kernel as wide as the median distance (Gretton et al.,
-    2012), unbiased, so about 0 if they do; and its z-score among `draws` random re-divisions of the pooled
-    sample, which says how surprising that value would then be.
+    Squared maximum mean discrepancy (Gretton et al., 2012), unbiased, so about 0 if they do; and its z-score
+    among `draws` random re-divisions of the pooled sample, which says how surprising that value would then be
+    (under re-division it is skewed to the right, so do not read the z-score as that of a normal variable).
+
+    Args:
+        width: of the Gaussian kernel exp(-distance² / width²); None takes the median distance of the pooled
+            sample. Values are comparable only at the same width.
 
     Raises:
         ValueError: the samples differ in shape.
@@ -123,7 +131,7 @@ def mmd(a: Tensor, b: Tensor, draws: int = 200, seed: int = 0) -> tuple[float, f
         raise ValueError(f"both samples must have the same shape; got {tuple(a.shape)} and {tuple(b.shape)}.")
     pooled, n = torch.cat([a, b]).cpu().double(), len(a)  # in this order: MPS has no doubles
     squares = torch.cdist(pooled, pooled).square()
-    kernel = torch.exp(-squares / squares[squares > 0].median())
+    kernel = torch.exp(-squares / (squares[squares > 0].median() if width is None else width**2))
     kernel.fill_diagonal_(0)
 
     # A division is a row of signs, +1 for one half and -1 for the other; the first is the real one.

@@ -44,7 +44,7 @@ class Explorer:
         self._background = self._canvas.copy_from_bbox(figure.bbox)
         self._moving = figure.findobj(lambda artist: artist.get_animated() or isinstance(artist, AxesImage))
         self.picture = widgets.Image(format="png")
-        self.widget = widgets.VBox([*controls.values(), self.picture])
+        self.widget = widgets.VBox([*controls.values(), self.picture], layout={"align_items": "flex-start"})
         for control in controls.values():
             control.observe(self._moved, "value")
         self._moved()
@@ -74,7 +74,9 @@ class Explorer:
             artist.draw(self._canvas.get_renderer())
         png = io.BytesIO()
         # Not savefig: it would lay out and draw the whole figure again.
-        Image.fromarray(np.asarray(self._canvas.buffer_rgba())).convert("RGB").save(png, "png", compress_level=1)
+        Image.fromarray(np.asarray(self._canvas.buffer_rgba())).convert("RGB").save(
+            png, "png", compress_level=1
+        )
         self.picture.value = png.getvalue()
 
     def _ipython_display_(self) -> None:

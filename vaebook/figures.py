@@ -47,13 +47,17 @@ plt.rcParams.update(
 def show(fig: Figure, alt: str) -> None:
     """Display a figure in the notebook with a description for readers who do not see it, and close it.
 
+    The description is the picture's alt text where the page supports that, and its text form elsewhere.
+
     Raises:
         ValueError: the description is empty.
     """
     if not alt.strip():
         raise ValueError("alt is empty. Say in words what the figure shows.")
-    display(fig, metadata={"image/png": {"alt": alt}})
+    png = io.BytesIO()
+    fig.savefig(png, format="png", bbox_inches="tight")
     plt.close(fig)
+    display({"image/png": png.getvalue(), "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
 
 
 def draw_image(ax: Axes, x: Tensor, title: str = "") -> None:
@@ -68,7 +72,9 @@ def png_bytes(x: Tensor) -> bytes:
     """One image, (784,) with pixels in [0, 1], as a PNG file of 8-bit grey."""
     side = int(x.numel() ** 0.5)
     file = io.BytesIO()
-    Image.fromarray((x * 255).round().byte().cpu().reshape(side, side).numpy()).save(file, "png", optimize=True)
+    Image.fromarray((x * 255).round().byte().cpu().reshape(side, side).numpy()).save(
+        file, "png", optimize=True
+    )
     return file.getvalue()
 
 
@@ -87,7 +93,9 @@ def tile(images: Tensor, columns: int, gap: int = 2) -> Tensor:
 def image_rows(rows: dict[str, Tensor], scale: float = 0.62) -> Figure:
     """Rows of images, each (n, 784), with their names at the left."""
     columns = max(len(images) for images in rows.values())
-    fig, axes = plt.subplots(len(rows), 1, figsize=(1.5 + scale * columns, 1.08 * scale * len(rows)), squeeze=False)
+    fig, axes = plt.subplots(
+        len(rows), 1, figsize=(1.5 + scale * columns, 1.08 * scale * len(rows)), squeeze=False
+    )
     for ax, (name, images) in zip(axes[:, 0], rows.items(), strict=True):
         ax.imshow(tile(images, columns).numpy(), vmin=0, vmax=1)
         ax.set(xticks=[], yticks=[])
@@ -109,7 +117,9 @@ def image_grids(grids: dict[str, Tensor], columns: int, scale: float = 0.42) -> 
     return fig
 
 
-def draw_codes(ax: Axes, codes: Tensor, labels: Tensor | None = None, size: float = 20, alpha: float = 0.9) -> None:
+def draw_codes(
+    ax: Axes, codes: Tensor, labels: Tensor | None = None, size: float = 20, alpha: float = 0.9
+) -> None:
     """Codes (n, 2) on a plane: each drawn as the digit that its label says, or as a dot without labels."""
     codes = codes.detach().cpu()
     if labels is None:
@@ -118,7 +128,12 @@ def draw_codes(ax: Axes, codes: Tensor, labels: Tensor | None = None, size: floa
         for digit in labels.unique().tolist():
             chosen = codes[(labels == digit).cpu()]
             ax.scatter(
-                *chosen.T, s=size, marker=rf"$\mathbf{{{digit}}}$", color=PALETTE[digit % 10], alpha=alpha, linewidths=0
+                *chosen.T,
+                s=size,
+                marker=rf"$\mathbf{{{digit}}}$",
+                color=PALETTE[digit % 10],
+                alpha=alpha,
+                linewidths=0,
             )
     ax.set(xlabel="first number", ylabel="second number", aspect="equal")
 
@@ -131,7 +146,9 @@ def draw_ellipses(ax: Axes, mu: Tensor, log_var: Tensor, mass: float = 0.9, **st
         ax.add_patch(Ellipse(centre, width, height, **{"fill": False, "linewidth": 1.0, **style}))
 
 
-def decoded_plane(decode, x_range: tuple[float, float], y_range: tuple[float, float], steps: int, device) -> Tensor:
+def decoded_plane(
+    decode, x_range: tuple[float, float], y_range: tuple[float, float], steps: int, device
+) -> Tensor:
     """What `decode` makes of a steps-by-steps grid of the plane: images (steps * steps, 784), top row first."""
     ys, xs = torch.linspace(*reversed(y_range), steps), torch.linspace(*x_range, steps)
     grid = torch.stack(torch.meshgrid(ys, xs, indexing="ij")[::-1], -1).reshape(-1, 2)

@@ -100,9 +100,13 @@ def fit(
     """
     device = next(model.parameters()).device
     if x.dim() != 2 or len(x) == 0:
-        raise ValueError(f"x must be a non-empty (n, pixels) tensor; got shape {tuple(x.shape)}. Use images.train.")
+        raise ValueError(
+            f"x must be a non-empty (n, pixels) tensor; got shape {tuple(x.shape)}. Use images.train."
+        )
     if x.device != device:
-        raise ValueError(f"the images are on {x.device}, the model on {device}. Move it: model.to({str(x.device)!r}).")
+        raise ValueError(
+            f"the images are on {x.device}, the model on {device}. Move it: model.to({str(x.device)!r})."
+        )
     if epochs < 1:
         raise ValueError(f"epochs must be 1 or more; got {epochs}.")
 
@@ -115,7 +119,10 @@ def fit(
 
     history, was_training = History(), model.training
     model.train()
-    with _denormals_flushed(), tqdm(range(epochs), "training", unit="epoch", leave=False, disable=not progress) as bar:
+    with (
+        _denormals_flushed(),
+        tqdm(range(epochs), "training", unit="epoch", leave=False, disable=not progress) as bar,
+    ):
         try:
             for epoch in bar:
                 terms = train_epoch(model, x, optimizer, batch_size, generator)
