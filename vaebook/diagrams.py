@@ -38,7 +38,7 @@ def autoencoder_diagram(model: Autoencoder, x: Tensor) -> Figure:
 
 @torch.no_grad()
 def vae_diagram(model: VAE, x: Tensor, generator: torch.Generator) -> Figure:
-    """Each image of x (n, pixels) on its way: image, encoder, mean and spread, one draw z, decoder, decoder mean."""
+    """Each image of x (n, pixels) on its way: image, encoder, mu and sigma, a draw z, decoder, its mean."""
     mu, log_var = model.encode(x)
     std = (0.5 * log_var).exp()
     z = mu + std * torch.randn(mu.shape, generator=generator, device=mu.device)

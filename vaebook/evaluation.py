@@ -82,7 +82,7 @@ def train_judge(images: Images, epochs: int = 10, seed: int = 0) -> Judge:
 def knn_accuracy(
     codes: Tensor, labels: Tensor, test_codes: Tensor, test_labels: Tensor, k: int = 10
 ) -> float:
-    """Share of test codes whose k nearest training codes vote for their label (0.1 is chance for ten classes).
+    """Share of test codes whose k nearest training codes vote for their label (chance: 0.1 for ten classes).
 
     codes (n, d), labels (n,), test_codes (m, d), test_labels (m,). Introduced in: chapter 1 (used).
     """
@@ -100,14 +100,14 @@ def trustworthiness(x: Tensor, codes: Tensor, k: int = 10) -> float:
 
 
 def nearest_distance(x: Tensor, reference: Tensor) -> Tensor:
-    """(n,) Euclidean distance in pixel space from each image of x (n, pixels) to its nearest reference image."""
+    """(n,) Euclidean distance in pixels from each image of x (n, pixels) to the nearest reference image."""
     nearest = reference[torch.cdist(x, reference).argmin(1)]
     # cdist multiplies matrices, and so finds 0.01 instead of 0 between an image and its copy.
     return torch.linalg.vector_norm(x - nearest, dim=1)
 
 
 def psnr(x_hat: Tensor, x: Tensor) -> Tensor:
-    """(n,) peak signal-to-noise ratio in decibels of images with pixels in [0, 1]: 10 log10(1 / mean squared error)."""
+    """(n,) peak signal-to-noise ratio in decibels: 10 log10(1 / mean squared error), pixels in [0, 1]."""
     return -10 * (x_hat - x).square().mean(-1).log10()
 
 

@@ -1,4 +1,4 @@
-"""Figures with sliders. Each answers a move by drawing one picture; `still` gives the same picture for the page."""
+"""Figures with sliders: a move draws one picture, and `still` gives the same picture for the page."""
 
 import io
 from collections.abc import Callable
@@ -29,8 +29,8 @@ class Explorer:
     """A figure, the controls that change it, and the function that redraws it.
 
     Args:
-        figure: what `update` changes in it must be animated artists or images (`set_animated(True)`): the rest
-            is drawn once, so that a move costs milliseconds.
+        figure: what `update` changes in it must be images or animated artists (`set_animated(True)`): the
+            rest is drawn once, so that a move costs milliseconds.
         update: called with the value of every control, by name.
         controls: ipywidgets with a `value`; all of them work by keyboard.
     """

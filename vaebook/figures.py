@@ -1,4 +1,4 @@
-"""One style for all figures, and the pictures that several chapters need. Importing this module sets the style."""
+"""One style for all figures, set by importing this module, and the pictures that several chapters need."""
 
 import io
 
@@ -14,7 +14,10 @@ from torch import Tensor
 INK = "#222222"
 QUIET = "#8a8f98"
 # Petroff (2021): told apart by colour-blind readers, and ordered so that the first few differ in grey too.
-PALETTE = tuple("#3f90da #ffa90e #bd1f01 #94a4a2 #832db6 #a96b59 #e76300 #b9ac70 #717581 #92dadd".split())
+PALETTE = (
+    *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
+    *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
+)
 BLUE, AMBER, RED = PALETTE[0], PALETTE[1], PALETTE[2]
 
 plt.rcParams.update(
@@ -149,7 +152,7 @@ def draw_ellipses(ax: Axes, mu: Tensor, log_var: Tensor, mass: float = 0.9, **st
 def decoded_plane(
     decode, x_range: tuple[float, float], y_range: tuple[float, float], steps: int, device
 ) -> Tensor:
-    """What `decode` makes of a steps-by-steps grid of the plane: images (steps * steps, 784), top row first."""
+    """What `decode` makes of a grid of steps by steps points: images (steps * steps, 784), top row first."""
     ys, xs = torch.linspace(*reversed(y_range), steps), torch.linspace(*x_range, steps)
     grid = torch.stack(torch.meshgrid(ys, xs, indexing="ij")[::-1], -1).reshape(-1, 2)
     with torch.no_grad():

@@ -64,7 +64,7 @@ class Autoencoder(nn.Module):
 
 
 class VAE(nn.Module):
-    """A variational autoencoder for binary images: Gaussian encoder, standard normal prior, Bernoulli decoder.
+    """A VAE for binary images: Gaussian encoder, standard normal prior, Bernoulli decoder.
 
     Args:
         x_dim: pixels of an image.
@@ -104,6 +104,6 @@ class VAE(nn.Module):
         return Elbo(bernoulli_log_likelihood(self.decode(z), x), kl_to_standard_normal(mu, log_var))
 
     def loss_terms(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """What `vaebook.training.fit` minimises: "loss" (batch,) is the ELBO with a minus sign; and its parts."""
+        """What `vaebook.training.fit` minimises: "loss" (batch,), the negative ELBO; and its two parts."""
         elbo = self.elbo(x, generator)
         return {"loss": -elbo.value, "reconstruction": elbo.reconstruction, "kl": elbo.kl}

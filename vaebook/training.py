@@ -29,7 +29,8 @@ class History:
 
     def __repr__(self) -> str:
         last = ", ".join(f"{name} {values[-1]:.2f}" for name, values in self.terms.items())
-        return f"History({len(self)} epochs{', interrupted' if self.interrupted else ''}; last: {last or 'none'})"
+        stopped = ", interrupted" if self.interrupted else ""
+        return f"History({len(self)} epochs{stopped}; last: {last or 'none'})"
 
 
 class TrainingDiverged(ArithmeticError):
@@ -145,7 +146,8 @@ def _stop_if_not_finite(terms: dict[str, float], epoch: int, learning_rate: floa
         cause = next((name for name in broken if name != "loss"), "loss")
         raise TrainingDiverged(
             f"training stopped: in epoch {epoch + 1} the term {cause!r} became {terms[cause]}. "
-            f"Try a lower learning_rate (it was {learning_rate:g}) and look for infinite or missing values in the images.",
+            f"Try a lower learning_rate (it was {learning_rate:g}), and look for infinite or missing values "
+            "in the images.",
             history,
         )
 
