@@ -7,6 +7,10 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help lab test run sync lint
+# The networks of the book are so small that a second thread costs more than it brings, and two threads on two
+# busy cores can be twenty times slower than one.
+OMP_NUM_THREADS ?= 1
+export OMP_NUM_THREADS
 # A backend set in the user's shell would keep notebooks from displaying figures.
 unexport MPLBACKEND
 
@@ -20,7 +24,7 @@ lab: $(READY) ## open the book in JupyterLab
 	$(PY) -m jupyterlab --ServerApp.root_dir=. $(LAB_ARGS) notebooks/1_what_is_an_autoencoder.ipynb
 
 test: $(READY) ## execute every notebook and run every test
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist=loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=300
+	$(PY) -m pytest -n 2 --dist=loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=300
 
 run: $(READY) ## execute the chapters and keep their outputs
 	$(PY) -m tools.run

@@ -29,11 +29,11 @@ def judge(digits) -> Judge:
 
 
 def few(digits, n: int = 200):
-    """The data set with its first n training images and no test images that could be used."""
+    """The first n training images, on the CPU because sums on a GPU vary, and no test images to be used."""
     return replace(
         digits,
-        train=digits.train[:n],
-        train_labels=digits.train_labels[:n],
+        train=digits.train[:n].cpu(),
+        train_labels=digits.train_labels[:n].cpu(),
         test=digits.test * math.nan,
         test_labels=digits.test_labels - 100,
     )
