@@ -38,7 +38,7 @@ from vaebook.data import NAMES, TORCHVISION, Images, data_folder, load
 from vaebook.densities import kl_to_standard_normal, reparameterize
 from vaebook.device import seeded
 from vaebook.models import VAE
-from vaebook.training import _denormals_flushed, train_epoch
+from vaebook.training import flushed_denormals, train_epoch
 
 BATCH_SIZE, LEARNING_RATE, HIDDEN, Z_DIM = 128, 1e-3, 400, 20
 RESULTS = Path(__file__).parent / "results"
@@ -73,7 +73,7 @@ class BookLoop:
         )
 
     def epoch(self) -> None:
-        with _denormals_flushed():
+        with flushed_denormals():
             train_epoch(self.model, self.x, self.optimizer, BATCH_SIZE, self.generator)
 
     @torch.no_grad()

@@ -275,10 +275,10 @@ def test_images_on_another_device_are_refused():
         fit(fresh_vae(), torch.zeros(4, 9, device="meta"), epochs=1, progress=False)
 
 
-@pytest.mark.parametrize("epochs", [0, -1])
-def test_less_than_one_epoch_is_refused(epochs):
-    with pytest.raises(ValueError, match=f"epochs must be 1 or more; got {epochs}"):
-        fit(fresh_vae(), images(), epochs=epochs, progress=False)
+@pytest.mark.parametrize(("epochs", "batch_size"), [(0, 64), (-1, 64), (1, 0)])
+def test_less_than_one_epoch_or_image_a_batch_is_refused(epochs, batch_size):
+    with pytest.raises(ValueError, match=f"must be 1 or more; got {epochs} and {batch_size}"):
+        fit(fresh_vae(), images(), epochs=epochs, batch_size=batch_size, progress=False)
 
 
 # --- ends before the end ------------------------------------------------------------------------------------

@@ -58,12 +58,15 @@ class Explorer:
         """The figure with the given controls moved to the given values, for `figures.show`.
 
         Raises:
-            ValueError: there is no such control.
+            ValueError: there is no such control, or it does not go that far.
         """
+        if unknown := values.keys() - self.controls.keys():
+            raise ValueError(f"no control is called {unknown.pop()!r}. There are {', '.join(self.controls)}.")
         for name, value in values.items():
-            if name not in self.controls:
-                raise ValueError(f"no control is called {name!r}. There are {', '.join(self.controls)}.")
-            self.controls[name].value = value
+            control = self.controls[name]
+            control.value = value
+            if control.value != value:  # sliders clamp silently
+                raise ValueError(f"{name} goes from {control.min} to {control.max}; got {value}.")
         return self.figure
 
     def _moved(self, _change: dict | None = None) -> None:

@@ -83,9 +83,10 @@ def fit(
     """Train a model with Adam on images that already lie on its device: `train_epoch`, `epochs` times.
 
     What it adds to the loop: a progress bar, the history, a learning rate that rises to `learning_rate`
-    and falls to zero (Smith and Topin, 2017; switch it off with one_cycle=False), and two ways to stop
-    early. The stop button of the notebook (KeyboardInterrupt) ends training after the current step and keeps
-    the model and the history so far. A loss that is not finite raises TrainingDiverged.
+    and falls to zero, while Adam's first beta goes the other way (Smith and Topin, 2017; switch it off with
+    one_cycle=False), and two ways to stop early. The stop button of the notebook (KeyboardInterrupt) ends
+    training at once and keeps the model and the history so far. A loss that is not finite raises
+    TrainingDiverged.
 
     Args:
         model: has `loss_terms(x, generator)`, see `train_epoch`.
@@ -108,8 +109,8 @@ def fit(
         raise ValueError(
             f"the images are on {x.device}, the model on {device}. Move it: model.to({str(x.device)!r})."
         )
-    if epochs < 1:
-        raise ValueError(f"epochs must be 1 or more; got {epochs}.")
+    if epochs < 1 or batch_size < 1:
+        raise ValueError(f"epochs and batch_size must be 1 or more; got {epochs} and {batch_size}.")
 
     generator = seeded(seed, device)
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=device.type != "mps")
@@ -121,7 +122,7 @@ def fit(
     history, was_training = History(), model.training
     model.train()
     with (
-        _denormals_flushed(),
+        flushed_denormals(),
         tqdm(range(epochs), "training", unit="epoch", leave=False, disable=not progress) as bar,
     ):
         try:
@@ -153,7 +154,7 @@ def _stop_if_not_finite(terms: dict[str, float], epoch: int, learning_rate: floa
 
 
 @contextmanager
-def _denormals_flushed() -> Iterator[None]:
+def flushed_denormals() -> Iterator[None]:
     """Adam's running averages sink to denormal numbers, on which a CPU computes many times slower."""
     tiny = torch.tensor([1e-310], dtype=torch.float64)
     was_on = bool((tiny * 1.0 == 0).item())
