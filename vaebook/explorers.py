@@ -7,7 +7,6 @@ import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -82,8 +81,12 @@ class Explorer:
         )
         self.picture.value = png.getvalue()
 
-    def _ipython_display_(self) -> None:
-        display(self.widget)
+    def _repr_mimebundle_(self, **options) -> dict:
+        bundle = self.widget._repr_mimebundle_(**options)
+        names = ", ".join(control.description for control in self.controls.values())
+        # What a page without widgets shows; the widget's own text is a listing of its parts.
+        bundle["text/plain"] = f"(an explorer with sliders: {names}; it moves in a running notebook)"
+        return bundle
 
 
 def code_size_and_noise(models: dict[int, Autoencoder], x: Tensor) -> Explorer:
