@@ -75,7 +75,7 @@ def fit(
     *,
     epochs: int,
     batch_size: int = 128,
-    learning_rate: float = 4e-3,
+    learning_rate: float = 6e-3,
     one_cycle: bool = True,
     seed: int = 0,
     progress: bool = True,
