@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Polygon, Rectangle
 from torch import Tensor, nn
 
-from vaebook.figures import AMBER, BLUE, INK, QUIET
+from vaebook.densities import reparameterize
+from vaebook.figures import AMBER, BLUE, INK, QUIET, square
 from vaebook.models import VAE, Autoencoder
 
 
@@ -40,8 +41,7 @@ def autoencoder_diagram(model: Autoencoder, x: Tensor) -> Figure:
 def vae_diagram(model: VAE, x: Tensor, generator: torch.Generator) -> Figure:
     """Each image of x (n, pixels) on its way: image, encoder, mu and sigma, a draw z, decoder, its mean."""
     mu, log_var = model.encode(x)
-    std = (0.5 * log_var).exp()
-    z = mu + std * torch.randn(mu.shape, generator=generator, device=mu.device)
+    std, z = (0.5 * log_var).exp(), reparameterize(mu, log_var, generator)
     fig, axes = _rows(len(x), width=10.4)
     for ax, image, m, s, draw, mean in zip(axes, x, mu, std, z, model.decoder_mean(z), strict=True):
         _image(ax, 0.0, image)
@@ -91,14 +91,7 @@ def _rows(count: int, width: float = 8.35) -> tuple[Figure, list[Axes]]:
 
 
 def _image(ax: Axes, left: float, image: Tensor) -> None:
-    side = int(image.numel() ** 0.5)
-    ax.imshow(
-        image.detach().cpu().reshape(side, side).numpy(),
-        vmin=0,
-        vmax=1,
-        extent=(left, left + 1, 0, 1),
-        aspect="equal",
-    )
+    ax.imshow(square(image), vmin=0, vmax=1, extent=(left, left + 1, 0, 1), aspect="equal")
 
 
 def _network(ax: Axes, left: float, widths: list[int], name: str, narrow: str) -> None:

@@ -103,7 +103,7 @@ def code_size_and_noise(models: dict[int, Autoencoder], x: Tensor) -> Explorer:
         given = (clean + noise * noise_of[image]).clamp(0, 1)
         rebuilt = models[code_size](given)
         for picture, shown in zip(pictures, (clean, given, rebuilt), strict=True):
-            picture.set_data(_square(shown))
+            picture.set_data(figures.square(shown))
         titles[2].set_text(f"{code_size} numbers, error {squared_error(rebuilt, clean).item():.1f}")
 
     return Explorer(
@@ -136,7 +136,7 @@ def code_plane(model: Autoencoder, codes: Tensor, labels: Tensor) -> Explorer:
         there = codes[nearest].tolist()
         line.set_data([first, there[0]], [second, there[1]])
         point.set_data([first], [second])
-        picture.set_data(_square(model.decode(at)))
+        picture.set_data(figures.square(model.decode(at)))
         title.set_text(f"distance to the nearest code {distance.item():.2f}")
 
     low, high = (codes.amin(0) - 1).round().tolist(), (codes.amax(0) + 1).round().tolist()
@@ -171,7 +171,7 @@ def latent_plane(model: VAE, codes: Tensor, labels: Tensor, ends: Tensor) -> Exp
         std = (0.5 * torch.lerp(log_var[0], log_var[1], way)).exp()
         z = between + spread * std * eps[draw]
         point.set_data(*z[:, None].tolist())
-        picture.set_data(_square(model.decoder_mean(z[None])))
+        picture.set_data(figures.square(model.decoder_mean(z[None])))
 
     return Explorer(
         fig,
@@ -194,7 +194,3 @@ def _pictures(axes: list[Axes], names: list[str]) -> tuple[list[AxesImage], list
         figures.draw_image(ax, torch.zeros(784))
     titles = [ax.set_title(name or " ", animated=True) for ax, name in zip(axes, names, strict=True)]
     return [ax.images[0] for ax in axes], titles
-
-
-def _square(image: Tensor) -> np.ndarray:
-    return image.detach().cpu().reshape(28, 28).numpy()

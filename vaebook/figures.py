@@ -1,8 +1,10 @@
 """One style for all figures, set by importing this module, and the pictures that several chapters need."""
 
 import io
+import math
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from IPython.display import display
 from matplotlib.axes import Axes
@@ -63,27 +65,29 @@ def show(fig: Figure, alt: str) -> None:
     display({"image/png": png.getvalue(), "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}})
 
 
+def square(x: Tensor) -> np.ndarray:
+    """One image, (784,) or (1, 784), as the array (28, 28) that matplotlib and PIL take."""
+    side = math.isqrt(x.numel())
+    return x.detach().cpu().reshape(side, side).numpy()
+
+
 def draw_image(ax: Axes, x: Tensor, title: str = "") -> None:
     """One image, (784,) with pixels in [0, 1], without ticks."""
-    side = int(x.numel() ** 0.5)
-    ax.imshow(x.detach().cpu().reshape(side, side).numpy(), vmin=0, vmax=1, aspect="equal")
+    ax.imshow(square(x), vmin=0, vmax=1, aspect="equal")
     ax.set(xticks=[], yticks=[], title=title)
     ax.spines[:].set_visible(False)
 
 
 def png_bytes(x: Tensor) -> bytes:
     """One image, (784,) with pixels in [0, 1], as a PNG file of 8-bit grey."""
-    side = int(x.numel() ** 0.5)
     file = io.BytesIO()
-    Image.fromarray((x * 255).round().byte().cpu().reshape(side, side).numpy()).save(
-        file, "png", optimize=True
-    )
+    Image.fromarray(square((x * 255).round().byte())).save(file, "png", optimize=True)
     return file.getvalue()
 
 
 def tile(images: Tensor, columns: int, gap: int = 2) -> Tensor:
     """Images (n, 784) laid out row by row on white: one picture (height, width)."""
-    side = int(images.shape[1] ** 0.5)
+    side = math.isqrt(images.shape[1])
     rows = -(-len(images) // columns)
     step = side + gap
     canvas = torch.ones(rows * step - gap, columns * step - gap)
