@@ -29,7 +29,7 @@ test: $(READY) ## execute every notebook and run every test
 run: $(READY) ## execute the chapters and keep their outputs
 	$(PY) -m tools.run
 
-sync: $(READY) ## bring .md, .ipynb, navigation and README's table together
+sync: $(READY) ## bring .md, .ipynb, navigation, references and README's table together
 	$(PY) -m tools.sync
 
 lint: $(READY) ## check style, and that sync has nothing to do

@@ -9,6 +9,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
 from tools import pairs
+from tools.sync import GENERATED
 from vaebook import book
 
 each_chapter = pytest.mark.parametrize("chapter", book.chapters(), ids=lambda chapter: chapter.stem)
@@ -30,11 +31,11 @@ def tags(cell: NotebookNode) -> list[str]:
 
 
 def prose(chapter: book.Chapter) -> list[str]:
-    """The Markdown cells, without the way around the book."""
+    """The Markdown cells, without the way around the book and the list of references."""
     return [
         cell.source
         for cell in read(chapter.path).cells
-        if cell.cell_type == "markdown" and "navigation" not in tags(cell)
+        if cell.cell_type == "markdown" and not GENERATED & set(tags(cell))
     ]
 
 

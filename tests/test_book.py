@@ -20,9 +20,10 @@ subtrees:
 meta:
   chapters:
     1_first:
-      {question: "Why?", section: n, minutes: 10, seconds: 5, needs: nothing, claims: {"1.1": It is so.}}
+      {question: "Why?", section: n, minutes: 10, seconds: 5, needs: nothing, claims: {"1.1": It is so.},
+       cites: [b, a]}
     4_0_second:
-      {question: "How?", section: s, minutes: 10, seconds: 5, needs: chapter 1, claims: {}}
+      {question: "How?", section: s, minutes: 10, seconds: 5, needs: chapter 1, claims: {}, cites: []}
   forthcoming:
     - part: Another part
       titles: [4.1 · Third]
@@ -81,6 +82,7 @@ def test_a_small_book(a_book):
     first, second = book.chapters(root)
     assert (first.number, first.title, first.stem, first.part) == ("1", "First", "1_first", "One part")
     assert first.claims == {"1.1": "It is so."}
+    assert first.cites == ("b", "a")
     assert first.path == root / "notebooks" / "1_first.ipynb"
     (third,) = book.forthcoming(root)
     assert book.neighbours(first, root) == (None, second)
@@ -116,6 +118,10 @@ def test_a_small_book(a_book):
         ('"1.1": It is so.', "1.1: It is so.", "claim 1.1 must be a quoted id"),
         ('"1.1": It is so.', '"2.1": It is so.', "claim '2.1' must be a quoted id of this chapter"),
         ('"1.1": It is so.', '"1.1": ', "claim 1.1 must be a sentence"),
+        ("cites: [b, a]", "", "missing cites"),
+        ("cites: [b, a]", "cites: b", "cites must be a list"),
+        ("cites: [b, a]", "cites: [b, 1]", "cites must be a list"),
+        ("cites: [b, a]", "cites: [b, a, b]", "meta.chapters.1_first: cites b twice"),
         ("4.1 · Third", "3.1 · Third", "must come in order"),
         ("4.1 · Third", "4.0 · Third", "must come in order"),
         ("    entries:", "    color: red\n    entries:", "unknown color.*Free keys go under `meta`"),

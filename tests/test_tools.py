@@ -22,7 +22,10 @@ meta:
   forthcoming: []
 """
 ENTRY = "      - file: notebooks/{n}_{name}\n        title: {n} · {name}"
-FACTS = "    {n}_{name}: {{question: q, section: s, minutes: 1, seconds: 1, needs: n, claims: {{}}}}"
+FACTS = """
+    {n}_{name}:
+      {{question: q, section: s, minutes: 1, seconds: 1, needs: n, claims: {{}}, cites: []}}
+"""
 README = "# Title\n\n<!-- chapters -->\n<!-- /chapters -->\n\nEnd.\n"
 
 

@@ -1,9 +1,10 @@
 """Bring together what must agree: `python -m tools.sync [--check] [--from md|ipynb]`.
 
-README's table and each chapter's first and last cell come from book.yml. Of a chapter's two files the one
-that was edited since they last agreed wins, and the outputs of its unchanged cells stay. When both were
-edited, nothing of that chapter is written until `--from` says which one to keep; where only one was edited,
-`--from` changes nothing. `--check` writes nothing; the exit code is 1 when something differs.
+README's table and each chapter's first and last cell come from book.yml, its list of references from
+references.bib. Of a chapter's two files the one that was edited since they last agreed wins, and the outputs
+of its unchanged cells stay. When both were edited, nothing of that chapter is written until `--from` says
+which one to keep; where only one was edited, `--from` changes nothing. `--check` writes nothing; the exit
+code is 1 when something differs.
 """
 
 import argparse
@@ -15,18 +16,27 @@ from pathlib import Path
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
-from tools import pairs
+from tools import pairs, references
 from vaebook import book
 
-TAG = "navigation"
+NAVIGATION, REFERENCES = "navigation", "references"
+GENERATED = {NAVIGATION, REFERENCES}
 MARKERS = ("<!-- chapters -->", "<!-- /chapters -->")
 
 
-def with_navigation(notebook: NotebookNode, opening: str, closing: str) -> NotebookNode:
-    """`notebook` with these texts in its first and last cell, which carry the tag "navigation"."""
-    body = [cell for cell in notebook.cells if TAG not in cell.metadata.get("tags", ())]
-    first, last = (new_markdown_cell(text, metadata={"tags": [TAG]}) for text in (opening, closing))
-    notebook.cells = [first, *body, last]
+def with_generated(notebook: NotebookNode, opening: str, works: str, closing: str) -> NotebookNode:
+    """`notebook` with these texts in its first cell and at its end, in place of the cells with such tags.
+
+    The first and the last cell carry the tag "navigation"; the one with the list of works, which is left out
+    where there are none, the tag "references".
+    """
+
+    def cell(text: str, tag: str) -> NotebookNode:
+        return new_markdown_cell(text, metadata={"tags": [tag]})
+
+    body = [cell for cell in notebook.cells if not GENERATED & set(cell.metadata.get("tags", ()))]
+    end = [cell(works, REFERENCES)] if works else []
+    notebook.cells = [cell(opening, NAVIGATION), *body, *end, cell(closing, NAVIGATION)]
     return notebook
 
 
@@ -50,7 +60,7 @@ def _sync_readme(root: Path) -> dict[Path, str]:
 
 
 def _sync_chapter(chapter: book.Chapter, root: Path, keep: str | None) -> dict[Path, str | NotebookNode]:
-    """What has to be written for the files of a chapter to agree with each other and with book.yml."""
+    """What has to be written for the files of a chapter to agree with each other and with the book."""
     path, twin = chapter.path, chapter.path.with_suffix(".md")
     edited = pairs.edited(path)
     if not path.exists() and not twin.exists():
@@ -62,7 +72,12 @@ def _sync_chapter(chapter: book.Chapter, root: Path, keep: str | None) -> dict[P
         )
     source = path if edited == {"ipynb"} or (len(edited) == 2 and keep == "ipynb") else twin
     before = pairs.read(source)
-    after = with_navigation(pairs.read(source), book.opening(chapter, root), book.navigation(chapter, root))
+    after = with_generated(
+        pairs.read(source),
+        book.opening(chapter, root),
+        references.section(chapter, root),
+        book.navigation(chapter, root),
+    )
     if source == twin and pairs.cells(before, path) == pairs.cells(after, path):
         text = twin.read_text(encoding="utf-8")
     else:
@@ -103,7 +118,7 @@ def main(arguments: list[str] | None = None, root: Path = book.ROOT) -> int:
     ]:
         try:
             changes = find()
-        except pairs.PairError as problem:
+        except (pairs.PairError, references.BibliographyError) as problem:
             print(problem, file=sys.stderr)
             failed = True
             continue

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TOP_KEYS = {"root", "title", "defaults", "format", "subtrees", "meta"}
 PART_KEYS = {"caption", "hidden", "maxdepth", "numbered", "reversed", "titlesonly", "entries"}
 ENTRY_KEYS = {"file", "title"}
-CHAPTER_KEYS = {"question", "section", "minutes", "seconds", "needs", "claims"}
+CHAPTER_KEYS = {"question", "section", "minutes", "seconds", "needs", "claims", "cites"}
 
 
 class BookError(ValueError):
@@ -44,6 +44,7 @@ class Chapter(Forthcoming):
         minutes, seconds: to read, and to run on two CPU cores.
         needs: what a reader brings along.
         claims: one sentence for each claim id.
+        cites: the works it cites, by their keys in references.bib.
     """
 
     path: Path
@@ -53,6 +54,7 @@ class Chapter(Forthcoming):
     seconds: int
     needs: str
     claims: dict[str, str] = field(hash=False)
+    cites: tuple[str, ...]
 
     @property
     def stem(self) -> str:
@@ -130,7 +132,12 @@ def _chapter(root: Path, part: str, entry: Any, about: Mapping) -> Chapter:
             )
         if not isinstance(sentence, str) or not sentence.strip():
             raise BookError(f"book.yml, {where}: claim {claim} must be a sentence; got {sentence!r}.")
-    return Chapter(number, title, part, path, **facts)
+    cites = facts["cites"]
+    if not isinstance(cites, list) or not all(isinstance(key, str) for key in cites):
+        raise BookError(f"book.yml, {where}: cites must be a list of keys of references.bib; got {cites!r}.")
+    if twice := sorted({key for key in cites if cites.count(key) > 1}):
+        raise BookError(f"book.yml, {where}: cites {', '.join(twice)} twice. Remove one.")
+    return Chapter(number, title, part, path, **{**facts, "cites": tuple(cites)})
 
 
 def _load(root: Path) -> tuple[tuple[Chapter, ...], tuple[Forthcoming, ...]]:
