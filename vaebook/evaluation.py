@@ -147,5 +147,33 @@ def mmd(
     return value.item(), ((value - shuffled.mean()) / shuffled.std()).item()
 
 
+def effective_sample_size(log_weights: Tensor) -> Tensor:
+    """How many equally weighted draws the weighted draws are worth: (Σ w)² / Σ w², between 1 and n.
+
+    Args:
+        log_weights: (n, batch), the logs of the weights of n draws for each image.
+
+    Returns:
+        (batch,). It says nothing of what no draw has seen: one draw far from all mass may look like many.
+
+    Source: Kish (1965).
+    Introduced in: chapter 4.1.
+    """
+    return (2 * log_weights.logsumexp(0) - (2 * log_weights).logsumexp(0)).exp()
+
+
+def active_units(mu: Tensor, threshold: float = 0.01) -> Tensor:
+    """(d,) booleans: which latent dimensions the encoder uses, whose mean varies over the images.
+
+    Args:
+        mu: (n, d), the encoder's means of n images.
+        threshold: on their variance.
+
+    Source: Burda, Grosse and Salakhutdinov (2016), section 5.2.
+    Introduced in: chapter 4.3.
+    """
+    return mu.var(0) > threshold
+
+
 def _array(x: Tensor):
     return x.detach().cpu().numpy()

@@ -107,3 +107,26 @@ class VAE(nn.Module):
         """What `vaebook.training.fit` minimises: "loss" (batch,), the negative ELBO; and its two parts."""
         elbo = self.elbo(x, generator)
         return {"loss": -elbo.value, "reconstruction": elbo.reconstruction, "kl": elbo.kl}
+
+
+class BetaVAE(VAE):
+    """A VAE trained on reconstruction - beta * KL; its `elbo` is the ELBO, whatever beta is.
+
+    Args:
+        beta: the price of a nat of KL; 1 is the ELBO, 0 leaves the prior out.
+
+    Source: Higgins et al. (2017).
+    Introduced in: chapter 4.3.
+    """
+
+    def __init__(
+        self, x_dim: int = 784, z_dim: int = 2, hidden: tuple[int, ...] = (256, 128), beta: float = 1.0
+    ):
+        super().__init__(x_dim, z_dim, hidden)
+        self.beta = beta
+
+    def loss_terms(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """What `vaebook.training.fit` minimises: "loss" (batch,); and the ELBO's two parts."""
+        elbo = self.elbo(x, generator)
+        loss = self.beta * elbo.kl - elbo.reconstruction
+        return {"loss": loss, "reconstruction": elbo.reconstruction, "kl": elbo.kl}
