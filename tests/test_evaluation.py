@@ -14,6 +14,8 @@ from vaebook.device import seeded
 from vaebook.evaluation import (
     Judge,
     Verdict,
+    active_units,
+    effective_sample_size,
     knn_accuracy,
     mmd,
     nearest_distance,
@@ -241,3 +243,58 @@ def test_the_discrepancy_is_symmetric_and_follows_its_seed():
 def test_samples_of_different_shapes_are_refused(shape):
     with pytest.raises(ValueError, match=r"must have the same shape; got \(6, 2\) and"):
         mmd(torch.zeros(6, 2), torch.zeros(shape))
+
+
+# --- weights and latent dimensions --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 2, 1000])
+def test_equal_weights_are_worth_as_many_draws_as_there_are(n):
+    size = effective_sample_size(torch.full((n, 3), -2.5, dtype=torch.float64))
+    assert size.shape == (3,)
+    assert size.tolist() == pytest.approx([n] * 3, rel=1e-10)
+
+
+def test_one_weight_that_dominates_is_worth_one_draw():
+    log_weights = torch.zeros(1000, 2, dtype=torch.float64)
+    log_weights[4, 0] = 60.0
+    log_weights[:, 1] = -math.inf
+    log_weights[6, 1] = -3.0
+    assert effective_sample_size(log_weights).tolist() == pytest.approx([1, 1], rel=1e-10)
+
+
+def test_the_effective_sample_size_is_the_ratio_that_kish_wrote_down():
+    weights = torch.rand(50, 6, generator=seeded(0, "cpu"), dtype=torch.float64) ** 4
+    sizes = effective_sample_size(weights.log())
+    expected = weights.sum(0).square() / weights.square().sum(0)
+    assert sizes.tolist() == pytest.approx(expected.tolist(), rel=1e-12)
+    assert (sizes > 1).all()
+    assert (sizes < 40).all()
+    each = [effective_sample_size(weights.log()[:, i : i + 1]).item() for i in range(6)]
+    assert each == pytest.approx(sizes.tolist(), rel=1e-12)
+    halves = torch.tensor([[1.0], [1.0], [2.0]], dtype=torch.float64)
+    assert effective_sample_size(halves.log()).item() == pytest.approx(16 / 6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("constant", [-1e4, -300.0, 800.0])
+def test_a_factor_common_to_all_weights_changes_no_effective_sample_size(constant, dtype):
+    # exp of each of them is 0 or inf. In float32, numbers near 2e4 are 0.002 apart.
+    log_weights = torch.randn(200, 5, generator=seeded(1, "cpu"), dtype=torch.float64)
+    sizes = effective_sample_size(log_weights)
+    assert (sizes > 10).all()
+    moved = effective_sample_size((log_weights + constant).to(dtype))
+    assert moved.dtype == dtype
+    tolerance = 4 * torch.finfo(dtype).eps * abs(2 * constant)
+    assert moved.tolist() == pytest.approx(sizes.tolist(), rel=tolerance)
+
+
+def test_units_are_active_where_the_encoders_mean_varies_over_images():
+    noise = torch.randn(5000, 4, generator=seeded(2, "cpu"), dtype=torch.float64)
+    noise = (noise - noise.mean(0)) / noise.std(0)
+    mu = torch.tensor([0.0, 5.0, -3.0, 0.0]) + noise * torch.tensor([0.0, 0.09, 0.11, 2.0])
+    assert active_units(mu).tolist() == [False, False, True, True]  # the threshold is a variance of 0.01
+    assert active_units(mu, threshold=1.0).tolist() == [False, False, False, True]
+    assert active_units(mu, threshold=0.008).tolist() == [False, True, True, True]
+    assert active_units(mu).dtype == torch.bool
+    assert active_units(-7 - mu).tolist() == active_units(mu.flip(0)).tolist()

@@ -14,9 +14,13 @@ from torch.distributions import Normal
 from vaebook.bounds import Elbo
 from vaebook.densities import bernoulli_log_likelihood
 from vaebook.device import seeded
-from vaebook.models import VAE, Autoencoder, mlp, squared_error
+from vaebook.models import VAE, Autoencoder, BetaVAE, mlp, squared_error
 
-MODELS = {"autoencoder": lambda: Autoencoder(9, 2, (7, 5)), "vae": lambda: VAE(9, 2, (7, 5))}
+MODELS = {
+    "autoencoder": lambda: Autoencoder(9, 2, (7, 5)),
+    "vae": lambda: VAE(9, 2, (7, 5)),
+    "beta-vae": lambda: BetaVAE(9, 2, (7, 5), beta=4.0),
+}
 each_model = pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
 
 
@@ -298,3 +302,76 @@ def test_the_elbo_falls_short_of_the_log_likelihood_by_the_kl_to_the_posterior()
     draws = model.elbo(x.expand(n, 3), seeded(0, "cpu")).value
     assert gap > 0.05  # or a bound without a gap would pass
     assert abs(draws.mean().item() - (log_p - gap)) / (draws.std().item() / n**0.5) < 5
+
+
+# --- the beta-VAE -------------------------------------------------------------------------------------------
+
+
+def with_beta(vae: VAE, beta: float) -> BetaVAE:
+    """A beta-VAE with the weights of a VAE of 9 pixels and 2 latent dimensions."""
+    model = BetaVAE(9, 2, (7,), beta=beta).to(next(vae.parameters()).dtype)
+    model.load_state_dict(vae.state_dict())
+    return model
+
+
+def gradient(model: VAE, term: torch.Tensor) -> torch.Tensor:
+    """Of the mean of a term (batch,), in all weights."""
+    parts = torch.autograd.grad(
+        term.mean(), list(model.parameters()), retain_graph=True, allow_unused=True, materialize_grads=True
+    )
+    return nn.utils.parameters_to_vector(parts)
+
+
+def test_a_beta_of_one_is_the_vae():
+    vae, x = VAE(9, 2, (7,)), binary(6)
+    model = with_beta(vae, 1.0)
+    expected, terms = vae.loss_terms(x, seeded(1, "cpu")), model.loss_terms(x, seeded(1, "cpu"))
+    assert set(terms) == set(expected)
+    for name, values in terms.items():
+        torch.testing.assert_close(values, expected[name])
+        torch.testing.assert_close(gradient(model, values), gradient(vae, expected[name]))
+    assert BetaVAE(9, 2, (7,)).beta == 1
+
+
+def test_a_beta_vae_starts_as_the_vae_of_its_seed():
+    starts = []
+    for make in (VAE, BetaVAE):
+        torch.manual_seed(5)
+        starts.append(nn.utils.parameters_to_vector(make(9, 2, (7,)).parameters()))
+    assert torch.equal(*starts)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 4.0])
+def test_beta_changes_the_loss_and_not_the_elbo(beta):
+    vae, x = VAE(9, 2, (7,)), binary(6)
+    model = with_beta(vae, beta)
+    elbo, expected = model.elbo(x, seeded(1, "cpu")), vae.elbo(x, seeded(1, "cpu"))
+    assert torch.equal(elbo.value, expected.value)
+    terms = model.loss_terms(x, seeded(1, "cpu"))
+    assert torch.equal(terms["kl"], expected.kl)
+    assert torch.equal(terms["reconstruction"], expected.reconstruction)
+    assert (terms["loss"] + elbo.value).abs().min() > 1e-3
+
+
+def test_the_loss_and_its_gradient_are_linear_in_beta():
+    vae, x = VAE(9, 2, (7,)).double(), binary(6).double()
+    elbo = vae.elbo(x, seeded(1, "cpu"))
+    of_reconstruction, of_kl = gradient(vae, elbo.reconstruction), gradient(vae, elbo.kl)
+    assert of_kl.abs().max() > 0.01
+    for beta in (0.0, 0.5, 1.0, 4.0, 100.0):
+        model = with_beta(vae, beta)
+        loss = model.loss_terms(x, seeded(1, "cpu"))["loss"]
+        torch.testing.assert_close(loss, beta * elbo.kl - elbo.reconstruction)
+        torch.testing.assert_close(gradient(model, loss), beta * of_kl - of_reconstruction)
+
+
+def test_a_beta_of_zero_leaves_the_kl_no_gradient():
+    # With the decoder's part cut off, only the KL could move the encoder.
+    model, x = BetaVAE(9, 2, (7,), beta=0.0), binary(6)
+    model.decoder[0].weight.data.zero_()
+    terms = model.loss_terms(x, seeded(1, "cpu"))
+    encoder = sum(parameter.numel() for parameter in model.encoder.parameters())
+    assert (gradient(model, terms["loss"])[:encoder] == 0).all()
+    assert gradient(model, terms["kl"])[:encoder].abs().max() > 0.01
+    model.beta = 1.0  # may change while it trains
+    assert gradient(model, model.loss_terms(x)["loss"])[:encoder].abs().max() > 0.01

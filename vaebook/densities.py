@@ -37,7 +37,7 @@ def bernoulli_log_likelihood(logits: Tensor, x: Tensor) -> Tensor:
     Raises:
         ValueError: x has entries other than 0 and 1.
 
-    Used from chapter 3, derived in chapter 4.3.
+    Introduced in: chapter 4.3; used from chapter 3 on.
     """
     if not ((x == 0) | (x == 1)).all():
         raise ValueError(
@@ -89,7 +89,7 @@ def kl_to_standard_normal(mu: Tensor, log_var: Tensor) -> Tensor:
         (batch,) nats per image: summed over the d latent dimensions; never below 0.
 
     Source: Kingma and Welling (2013), appendix B.
-    Used from chapter 3, derived in chapter 4.3.
+    Introduced in: chapter 4.3; used from chapter 3 on.
     """
     return 0.5 * (mu.square() + log_var.exp() - 1 - log_var).sum(-1)
 
