@@ -6,7 +6,7 @@ from statistics import median
 
 import pytest
 
-from chapters import code_cells, each_chapter, parse, printed, prose, read
+from chapters import code_cells, each_chapter, parse, printed, prose, read, tags
 from vaebook import book
 
 MATH = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$", re.S)
@@ -75,7 +75,10 @@ def in_order(levels: list[int]) -> bool:
 @each_chapter
 def test_code_cells_are_small(chapter):
     lengths = [len(cell.source.strip().splitlines()) for cell in code_cells(chapter)]
-    assert max(lengths) <= 40
+    for cell, length in zip(code_cells(chapter), lengths, strict=True):
+        assert length <= (
+            59 if "one-page" in tags(cell) else 40
+        )  # a whole model is one cell, once in the book
     assert median(lengths) < 15
 
 

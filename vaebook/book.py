@@ -154,7 +154,7 @@ def _load(root: Path) -> tuple[tuple[Chapter, ...], tuple[Forthcoming, ...]]:
             f"book.yml is not YAML: {problem}. Quote texts that hold `: `, ` #` or brackets."
         ) from problem
     data = _require("top level", data, {"root", "subtrees", "meta"}, TOP_KEYS)
-    meta = _require("meta", data["meta"], {"chapters", "forthcoming"}, {"chapters", "forthcoming"})
+    meta = _require("meta", data["meta"], {"chapters"}, {"chapters", "forthcoming"})
 
     written = []
     for part in _list("subtrees", data["subtrees"]):
@@ -162,7 +162,7 @@ def _load(root: Path) -> tuple[tuple[Chapter, ...], tuple[Forthcoming, ...]]:
         for entry in _list(f"part {part['caption']!r}", part["entries"]):
             written.append(_chapter(root, part["caption"], entry, meta["chapters"]))
     announced = []
-    for part in meta["forthcoming"] or ():
+    for part in meta.get("forthcoming") or ():
         part = _require("meta.forthcoming", part, {"part", "titles"}, {"part", "titles"})
         for title in _list("meta.forthcoming", part["titles"]):
             announced.append(Forthcoming(*_split(title), part["part"]))

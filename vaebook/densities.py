@@ -63,7 +63,7 @@ def gaussian_log_likelihood(mean: Tensor, x: Tensor, std: float | Tensor) -> Ten
 
     Introduced in: chapter 4.3.
     """
-    std = torch.as_tensor(std, dtype=x.dtype, device=x.device)
+    std = torch.as_tensor(std, dtype=mean.dtype, device=mean.device)
     if mean.shape != x.shape:
         raise ValueError(
             f"mean and x must have the same shape; got {tuple(mean.shape)} and {tuple(x.shape)}."

@@ -1,15 +1,17 @@
 """Drawn models: the images, the numbers and the sizes in them are read from the model that is drawn."""
 
+from typing import NamedTuple
+
 import daft
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, Polygon, Rectangle
+from matplotlib.patches import Circle, FancyArrowPatch, Polygon, Rectangle
 from torch import Tensor, nn
 
 from vaebook.densities import reparameterize
-from vaebook.figures import AMBER, BLUE, INK, QUIET, square
+from vaebook.figures import AMBER, BLUE, INK, PALETTE, QUIET, RED, draw_ellipses, square
 from vaebook.models import VAE, Autoencoder
 
 
@@ -60,6 +62,53 @@ def vae_diagram(model: VAE, x: Tensor, generator: torch.Generator) -> Figure:
     return fig
 
 
+@torch.no_grad()
+def data_flow(model: VAE, x: Tensor, generator: torch.Generator) -> Figure:
+    """Images x (n, pixels), eight at most, through a 2-D VAE and back, and the ELBO's terms where they act.
+
+    Left the images; in the middle the latent plane, with the region of each (nine tenths of q(z|x)), one draw
+    from it, and the same share of the prior around the origin; right the decoder means at the draws.
+    """
+    mu, log_var = model.encode(x)
+    z = reparameterize(mu, log_var, generator)
+    fig = plt.figure(figsize=(8.8, 4.4))
+    heights = [1] * len(x) + [0.7]
+    grid = fig.add_gridspec(len(x) + 1, 5, width_ratios=(1.3, 1, 3.6, 1, 1.3), height_ratios=heights)
+    plane = fig.add_subplot(grid[:-1, 2])
+    draw_ellipses(plane, torch.zeros(1, 2), torch.zeros(1, 2), edgecolor=QUIET, linestyle="--")
+    plane.annotate("prior $p(z)$", (0, 2.15), (0, 3), textcoords="offset points", ha="center")
+    rows = zip("ABCDEFGH", PALETTE, x, mu, log_var, z, model.decoder_mean(z), strict=False)
+    for row, (name, color, image, centre, spread, draw, mean) in enumerate(rows):
+        draw_ellipses(plane, centre[None], spread[None], edgecolor=color, linewidth=1.8)
+        plane.plot(*draw[:, None].cpu(), "o", color=color)
+        plane.annotate(name, draw.tolist(), (5, 3), textcoords="offset points", weight="bold")
+        for column, shown, side in ((0, image, "left"), (4, mean, "right")):
+            ax = fig.add_subplot(grid[row, column])
+            ax.imshow(square(shown), vmin=0, vmax=1)
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set(visible=True, color=color, linewidth=1.8)
+            at = -0.22 if side == "left" else 1.22
+            ax.text(at, 0.5, name, ha="center", va="center", weight="bold", transform=ax.transAxes)
+            if row == 0:
+                ax.set_title("data space\n" + ("image" if column == 0 else "decoder mean"))
+    reach = 1.1 * max(2.4, (mu.abs() + 2.15 * (0.5 * log_var).exp()).max().item())
+    plane.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title="latent space")
+    plane.set(xlabel="$z_1$", ylabel="$z_2$")
+    for column, name, law in ((1, "encoder", r"$q_\phi(z|x)$"), (3, "decoder", r"$p_\theta(x|z)$")):
+        ax = fig.add_subplot(grid[:-1, column])
+        ax.axis("off")
+        ax.text(0.5, 0.56, law, ha="center", va="bottom")
+        ax.annotate("", (1, 0.5), (0, 0.5), arrowprops={"arrowstyle": "-|>", "color": INK})
+        ax.text(0.5, 0.44, name, ha="center", va="top")
+    terms = fig.add_subplot(grid[-1, :])
+    terms.axis("off")
+    cost = r"cost: KL$(q_\phi(z|x)\,\|\,p(z))$" + "\neach region against the prior"
+    revenue = r"revenue: $\log p_\theta(x|z)$" + "\neach decoder mean against its image"
+    for at, text in ((0.5, cost), (0.88, revenue)):
+        terms.text(at, 0.5, text, ha="center", va="center", transform=terms.transAxes)
+    return fig
+
+
 def graphical_model() -> Figure:
     """The VAE as two graphical models: how an image comes about (left), how the encoder reads it (right).
 
@@ -80,6 +129,114 @@ def graphical_model() -> Figure:
     with plt.rc_context({"figure.constrained_layout.use": False}):
         pgm.render()
     return pgm.figure
+
+
+class Program(NamedTuple):
+    """The values that a small program has computed, for `computation_graph` and `backward_edges`.
+
+    values: every value by name, in the order of computation; the last one is the output.
+    inputs: for a name, the names that it was computed or drawn from; none for data, parameters and noise.
+    drawn: the names of the values that a random draw gave.
+    """
+
+    values: dict[str, Tensor]
+    inputs: dict[str, tuple[str, ...]]
+    drawn: set[str]
+
+
+def backward_edges(program: Program) -> set[tuple[str, str]]:
+    """Along which pairs (name, input) a gradient of the output passes: as autograd reports it.
+
+    It walks from the output through `grad_fn.next_functions`, and passes over operations without a name.
+    """
+    *_, output = program.values
+    named = {_key(value): name for name, value in program.values.items() if value.requires_grad}
+    edges, waiting, done = set(), [output], set()
+    while waiting:
+        name = waiting.pop()
+        done.add(name)
+        function = program.values[name].grad_fn
+        inner, seen = list(function.next_functions) if function else [], {(None, 0)}  # None is a constant
+        while inner:
+            if (place := inner.pop()) in seen:
+                continue
+            seen.add(place)
+            node, _ = place
+            source = getattr(node, "variable", None)  # only a leaf's node has one
+            found = named.get(place if source is None else id(source))
+            if found is None:
+                inner += node.next_functions
+                continue
+            edges.add((name, found))
+            if found not in done:
+                waiting.append(found)
+    return edges
+
+
+def computation_graph(programs: dict[str, Program]) -> Figure:
+    """Programs side by side, each from its inputs at the bottom to its output at the top.
+
+    A grey square was computed or given, a blue circle was drawn at random. Black arrows lead forward, from
+    the inputs that a program states; red dashed ones back, along `backward_edges`. Beside each parameter
+    stands whether the output's gradient reaches it.
+    """
+    fig, axes = plt.subplots(1, len(programs), figsize=(3.8 * len(programs), 3.9), squeeze=False)
+    for ax, (title, program) in zip(axes[0], programs.items(), strict=True):
+        places, edges = _places(program), backward_edges(program)
+        for name, inputs in program.inputs.items():
+            for source in inputs:
+                _edge(ax, places[source], places[name], INK, "-", -0.09)
+        for name, source in edges:
+            _edge(ax, places[name], places[source], RED, (0, (4, 2)), -0.09)
+        for name, (x, y) in places.items():
+            drawn, value = name in program.drawn, program.values[name]
+            style = {"edgecolor": INK, "linewidth": 1, "zorder": 3}
+            if drawn:
+                ax.add_patch(Circle((x, y), 0.27, facecolor=BLUE, **style))
+            else:
+                ax.add_patch(Rectangle((x - 0.24, y - 0.24), 0.48, 0.48, facecolor="#e3e5e8", **style))
+            ax.text(x, y, f"${name}$", ha="center", va="center", fontsize=13, zorder=4)
+            if value.is_leaf and value.requires_grad:
+                reached = any(source == name for _, source in edges)
+                text, color = ("gradient\narrives", RED) if reached else ("no\ngradient", INK)
+                ax.text(x + 0.34, y, text, va="center", fontsize=9, color=color)
+        xs, ys = zip(*places.values(), strict=True)
+        ax.set(xlim=(min(xs) - 0.6, max(xs) + 0.9), ylim=(-0.4, max(ys) + 0.4), aspect="equal", title=title)
+        ax.axis("off")
+    return fig
+
+
+def _key(value: Tensor):
+    """What identifies a tensor in autograd's graph; a leaf by the tensor itself."""
+    return id(value) if value.grad_fn is None else (value.grad_fn, value.output_nr)
+
+
+def _places(program: Program) -> dict[str, tuple[float, float]]:
+    """Where each value is drawn: above all its inputs; one without inputs next below its first use."""
+    height = {}
+    for name in program.values:
+        height[name] = 1 + max((height[source] for source in program.inputs.get(name, ())), default=-1)
+    for name in program.values:
+        uses = [height[user] for user, inputs in program.inputs.items() if name in inputs]
+        if not program.inputs.get(name) and uses:
+            height[name] = min(uses) - 1
+    places = {}
+    for level in set(height.values()):
+        row = [name for name in program.values if height[name] == level]
+        for i, name in enumerate(row):
+            places[name] = (1.15 * (i - (len(row) - 1) / 2), 1.15 * level)
+    return places
+
+
+def _edge(ax: Axes, start: tuple, end: tuple, color: str, style, bend: float) -> None:
+    """An arrow between two nodes, bent a little to one side, so that one each way can lie side by side."""
+    ax.add_patch(
+        FancyArrowPatch(
+            *(start, end),
+            **{"arrowstyle": "-|>", "mutation_scale": 11, "shrinkA": 19, "shrinkB": 19, "linewidth": 1.4},
+            **{"color": color, "linestyle": style, "connectionstyle": f"arc3,rad={bend}"},
+        )
+    )
 
 
 def _rows(count: int, width: float = 8.35) -> tuple[Figure, list[Axes]]:

@@ -159,7 +159,7 @@ def effective_sample_size(log_weights: Tensor) -> Tensor:
     Source: Kish (1965).
     Introduced in: chapter 4.1.
     """
-    return (2 * log_weights.logsumexp(0) - (2 * log_weights).logsumexp(0)).exp()
+    return 1 / log_weights.softmax(0).square().sum(0)  # softmax: each draw's share of the whole weight
 
 
 def active_units(mu: Tensor, threshold: float = 0.01) -> Tensor:
