@@ -32,12 +32,12 @@ def reparameterization_explorer(
     left.set(xlabel=r"$\varepsilon_1$", ylabel=r"$\varepsilon_2$", title="noise: held fixed")
     (marked,) = left.plot([], [], "o", color=AMBER, mec=INK, ms=9, animated=True)
 
-    figures.draw_codes(plane, codes, labels, size=14, alpha=0.35)
+    figures.draw_codes(plane, codes, labels, size=18, alpha=0.6)
     plane.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     plane.set(xlabel="$z_1$", ylabel="$z_2$", title=r"$z = \mu + \sigma \odot \varepsilon$")
     (line,) = plane.plot([], [], color=INK, lw=1, animated=True)
     (cloud,) = plane.plot([], [], "o", color=INK, ms=3.5, animated=True)
-    (centre,) = plane.plot([], [], "+", color=INK, ms=11, mew=2, animated=True)
+    (centre,) = plane.plot([], [], "P", color="white", mec=INK, ms=10, mew=1.2, animated=True)
     (chosen,) = plane.plot([], [], "o", color=AMBER, mec=INK, ms=9, animated=True)
     (picture,), _ = pictures([screen], ["decoder mean at the amber z"])
 
