@@ -5,12 +5,14 @@ Its modules, ground floor first; none imports from one below it in this list:
     device       which device to compute on, seeds
     data         image data sets as tensors, mini-batches
     densities    draws, log-likelihoods, Kullback-Leibler divergences
-    bounds       the evidence lower bound and its parts
-    models       Autoencoder and VAE
+    exact        latent variable models whose evidence is known, and means over q without drawing
+    bounds       the evidence lower bound and its parts, importance weights
+    estimators   gradients of expectations: score function, reparameterized, finite differences
+    models       Autoencoder, VAE and beta-VAE
     training     fit(): one training loop for all models
     evaluation   what the book's claims are measured with
     figures      one style, image grids, latent planes
-    diagrams     drawn models
+    diagrams     drawn models and computation graphs
     explorers    figures with sliders
     book         reads book.yml, the list of chapters
 """
