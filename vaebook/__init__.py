@@ -14,6 +14,7 @@ Its modules, ground floor first; none imports from one below it in this list:
     figures      one style, image grids, latent planes
     diagrams     drawn models and computation graphs
     explorers    figures with sliders
+    checks       checks of a learner's answers, which say which mistake was made
     book         reads book.yml, the list of chapters
 """
 

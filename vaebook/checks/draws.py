@@ -1,0 +1,594 @@
+"""Checks of functions that draw, or train: verdicts by z-scores, with a stated rate of false alarms.
+
+A z-score is too large beyond 6 standard errors (one normal variable in 500 million), and a law is wrong
+when a Kolmogorov-Smirnov test says so with p < 1e-7.
+"""
+
+import copy
+import math
+
+import torch
+from scipy import stats
+from torch import Tensor
+from torch.distributions import Normal
+
+from vaebook.checks.base import UNKNOWN, Exam, Mark, Report, check, close, numbers
+from vaebook.densities import bernoulli_log_likelihood, kl_to_standard_normal
+from vaebook.models import VAE
+
+MOVE = 'chapter 4.5, "Move the noise"'
+SAME = 'chapter 4.5, "Is it still the same distribution?"'
+INSIDE = 'chapter 4.5, "The gradient goes inside"'
+SCORE = 'chapter 4.4, "The score function"'
+EASY = 'chapter 4.4, "The easy half"'
+BASELINE = 'chapter 4.4, "A baseline, and latent coins"'
+LOOP = 'chapter 1, "The code of an autoencoder"'
+PRICE = 'chapter 4.3, "The price that nobody mentions"'
+NEW = 'chapter 3, "One image, many draws"'
+LATENT = 'chapter 3, "Why it is called latent"'
+
+FAR = 6.0  # standard errors
+SEED = "a seed is set inside the function: every call makes the same draw"
+
+
+def z_scores(values: Tensor, expected: Tensor | float) -> Tensor:
+    """For each column of independent rows: how many standard errors its mean is from what was expected."""
+    return (values.mean(0) - expected) / (values.std(0) / len(values) ** 0.5)
+
+
+def dependence(noise: Tensor) -> float:
+    """The largest z-score of a correlation between two columns, or of a column with its own next row."""
+    n, d = noise.shape
+    unit = (noise - noise.mean(0)) / noise.std(0)
+    between = (unit.T @ unit).fill_diagonal_(0) / n**0.5
+    along = (unit[1:] * unit[:-1]).sum(0) / n**0.5
+    return max(between.abs().max().item(), along.abs().max().item())
+
+
+# --- the draw -----------------------------------------------------------------------------------------------
+
+
+@check("mu log_var", MOVE)
+def reparameterize(exam: Exam) -> Report:
+    """A function (mu, log_var), both (batch, d) -> (batch, d), draws of N(mu, diag exp(log_var)).
+
+    Gradients must reach mu and log_var. A parameter named `generator`, if there is one, decides the draw.
+    False alarms: fewer than one call in 100,000.
+    Checks: chapters 3 and 4.5.
+    """
+    batch, d, n = exam.integer(6, 9), exam.integer(3, 5), 4000
+    mu, log_var = 2 * exam.randn(batch, d), exam.randn(batch, d)
+
+    def draw(mu: Tensor, log_var: Tensor, **options: torch.Generator) -> Tensor:
+        shapes = {(len(mu),): "one number is drawn for each image, and not one for each latent dimension"}
+        out = exam.tensor(exam.call(mu, log_var, **options)[0], tuple(mu.shape), shapes).detach()
+        if not out.isfinite().all():
+            exam.fail(
+                f"draws of {numbers(out[~out.isfinite()])} for log_var from {log_var.min():.3g} up",
+                "a root or logarithm of log_var, which is negative where the standard deviation is below 1",
+            )
+        return out
+
+    one, two = draw(mu, log_var), draw(mu, log_var)
+    if torch.equal(one, two):
+        if close(one, mu):
+            exam.fail("every draw is mu itself", "there is no noise: a point, and not a region", MOVE)
+        exam.fail(f"two calls made the same draw: {numbers(one)}", SEED)
+    _narrow(exam, draw, 2 * exam.randn(400, d))
+    for size in ((1, d), (batch, 1)):
+        draw(exam.randn(*size), exam.randn(*size))
+    _noise(exam, draw, n)
+    _spread(exam, draw, n)
+    _pathwise(exam, mu, log_var)
+    if exam.takes_generator:
+        seeds = (torch.Generator(exam.device).manual_seed(seed) for seed in (1, 1, 2))
+        a, b, c = (draw(mu, log_var, generator=generator) for generator in seeds)
+        if not torch.equal(a, b) or torch.equal(a, c):
+            exam.fail(
+                "two generators with the same seed gave different draws, or two seeds the same",
+                "the function has a parameter `generator`, but its noise does not come from there",
+            )
+        exam.hold("generator")
+
+
+def _narrow(exam: Exam, draw, mu: Tensor) -> None:
+    """With a standard deviation of 1e-13 a draw is mu."""
+    z = draw(mu, torch.full_like(mu, -60.0))
+    if close(z, mu):
+        return exam.hold("mean")
+    off = (z - mu).square().mean().sqrt().item()
+    seen = f"for log_var = -60, where the standard deviation is 1e-13, draws are {off:.3g} away from mu"
+    if close(z, 0 * mu):
+        wide = draw(torch.full_like(mu, 1000.0), 0 * mu)
+        text = (
+            "mu has no influence on the draw"
+            if wide.abs().max() < 100
+            else "the standard deviation multiplies mu too"
+        )
+        exam.fail(seen, text + ": draws should lie around mu")
+    if 50 < off < 70:
+        exam.fail(
+            seen, "log_var itself multiplies the noise, or is added, as if it were the standard deviation"
+        )
+    if 6 < off < 10:
+        exam.fail(seen, "the root of |log_var| multiplies the noise, as if it were the variance")
+    if off < 3:
+        exam.fail(seen, "the noise is added as it is: the standard deviation does not scale it")
+    exam.fail(seen, UNKNOWN)
+
+
+def _noise(exam: Exam, draw, n: int) -> None:
+    """The noise itself: draws at mu = 0, log_var = 0."""
+    noise = draw(torch.zeros_like(exam.randn(n, 4)), torch.zeros_like(exam.randn(n, 4)))
+    if close(noise, noise[:1].expand_as(noise)):
+        exam.fail(
+            f"all {n} rows of a batch got the same noise, {numbers(noise[0])}",
+            "the noise is shared across the batch: every image needs a draw of its own",
+            SAME,
+        )
+    if close(noise, noise[:, :1].expand_as(noise)):
+        exam.fail(
+            f"all dimensions of a row got the same noise, {noise[0, 0]:.4g}",
+            "the noise is shared across latent dimensions: z moves on a line only",
+            SAME,
+        )
+    values = noise.flatten().double().cpu().numpy()
+    mean, std = values.mean(), values.std()
+    seen = f"for mu = 0 and log_var = 0 your draws have mean {mean:.3f} and standard deviation {std:.3f}"
+    if stats.kstest(values, "norm").pvalue < 1e-7:
+        seen += f"; they lie between {values.min():.3g} and {values.max():.3g}"
+        flat = stats.uniform(values.min(), values.max() - values.min())
+        if stats.kstest(values, flat.cdf).pvalue > 1e-7:
+            exam.fail(seen, "the noise is uniform, as torch.rand makes it, and not normal", SAME)
+        if abs(mean) < 0.05 and abs(std - 1) > 0.05 and stats.kstest(values / std, "norm").pvalue > 1e-7:
+            exam.fail(seen, "the noise is normal, but not of standard deviation 1", SAME)
+        exam.fail(seen, "the noise is not standard normal (mean and spread are not all that a law has)", SAME)
+    if max(z_scores(noise, 0).abs().max(), (noise.var(0) - 1).abs().max() / (2 / n) ** 0.5) > FAR:
+        exam.fail(seen, "the noise is not standard normal in every dimension", SAME)
+    if (score := dependence(noise)) > FAR:
+        exam.fail(
+            f"noise of two dimensions or neighbouring rows is correlated: {score:.0f} standard errors from 0",
+            "parts of the noise are shared or repeated: every number of z needs noise of its own",
+            SAME,
+        )
+    exam.hold("noise")
+
+
+def _spread(exam: Exam, draw, n: int) -> None:
+    """The standard deviation, where it is not 1."""
+    log_var = exam.rand(-0.3, 0.3, 4) + exam.rand(0, 0, 4).new_tensor([-2.0, -1.0, 1.0, 2.0])
+    mu = exam.randn(4)
+    z = draw(mu.repeat(n, 1), log_var.repeat(n, 1))
+    std = z.std(0)
+    if (std.square() / log_var.exp() - 1).abs().max() > FAR * (2 / n) ** 0.5:
+        seen = (
+            f"for log_var = {numbers(log_var, 4)} the standard deviations of {n} draws are {numbers(std, 4)}"
+        )
+        for text, predicted in (
+            ("exp(log_var) is used as the standard deviation: it is the variance", log_var.exp()),
+            ("log_var has the sign of a precision", (-0.5 * log_var).exp()),
+            (
+                "log_var has the sign of a precision, and its exponential is used as the standard deviation",
+                (-log_var).exp(),
+            ),
+            ("the square of the variance is used as the standard deviation", (2 * log_var).exp()),
+            ("the root is taken twice", (0.25 * log_var).exp()),
+            (
+                "the standard deviation has no influence: the noise is added as it is",
+                torch.ones_like(log_var),
+            ),
+            ("log_var itself is used as the standard deviation", log_var.abs()),
+            ("the root of log_var is used as the standard deviation", log_var.abs().sqrt()),
+        ):
+            if ((std / predicted - 1).abs() < 0.08).all():
+                exam.fail(seen, text)
+        exam.fail(seen, UNKNOWN + ", but the spread is wrong where it should not be 1")
+    if (z_scores(z, mu).abs() > FAR).any():
+        exam.fail(
+            f"for mu = {numbers(mu, 4)} the means of {n} draws are {numbers(z.mean(0), 4)}",
+            "the mean is not mu",
+        )
+    exam.hold("spread")
+
+
+def _pathwise(exam: Exam, mu: Tensor, log_var: Tensor) -> None:
+    """dz/dmu = 1 and dz/dlog_var = (z - mu) / 2, at the draw that was made."""
+    out, (m, v) = exam.call(mu, log_var, track=True)
+    cut = "the draw cuts the gradient, as sample(), .detach() and torch.no_grad() do"
+    if not out.requires_grad:
+        exam.fail("the draw has no gradient, neither in mu nor in log_var", cut, INSIDE)
+    weights = exam.rand(0.5, 1.5, *mu.shape)
+    exam.guarded((weights * out).sum().backward, (), "when its draw was differentiated")
+    for name, mine, right in (
+        ("mu", m.grad, weights),
+        ("log_var", v.grad, 0.5 * weights * (out.detach() - mu)),
+    ):
+        if mine is None or not mine.any():
+            exam.fail(f"no gradient reaches {name}", f"{cut}; here on the way to {name}", INSIDE)
+        if not close(mine, right):
+            exam.fail(
+                f"the gradient in {name} is {numbers(mine)}, where it is {numbers(right)} at this draw",
+                "the path from the parameters to z is not the one that z was made on",
+                INSIDE,
+            )
+    exam.hold("gradients")
+
+
+# --- the score function -------------------------------------------------------------------------------------
+
+
+def _log_q(phi: Tensor, z: Tensor) -> Tensor:
+    d = z.shape[-1]
+    return Normal(phi[..., :d], phi[..., d:].exp()).log_prob(z).sum(-1)
+
+
+def _slope(function, phi: Tensor, z: Tensor) -> Tensor:
+    """The gradient of the mean of a function over draws."""
+    phi = phi.detach().requires_grad_()
+    return torch.autograd.grad(function(phi, z).mean(), phi)[0]
+
+
+def _score(f, log_q, phi: Tensor, z: Tensor) -> Tensor:
+    return _slope(lambda p, z: f(p, z).detach() * log_q(p, z) + f(p, z), phi, z)
+
+
+def _centred(f, phi: Tensor, z: Tensor) -> Tensor:
+    values = f(phi, z).detach()
+    return values - values.mean()
+
+
+PRODUCT = (
+    "f · log q is differentiated as a product, and log q weights the gradient of f; f is a constant there"
+)
+
+SCORE_MARKS = [
+    Mark(
+        "the gradient of f alone: how often each z is drawn depends on phi too, and that is missing (or a "
+        "draw's own value is subtracted as its baseline)",
+        lambda f, q, p, z: _slope(f, p, z),
+        EASY,
+    ),
+    Mark(
+        "the part through f is missing: f may contain phi itself",
+        lambda f, q, p, z: _slope(lambda p, z: f(p, z).detach() * q(p, z), p, z),
+        EASY,
+    ),
+    Mark("the sign", lambda f, q, p, z: -_score(f, q, p, z)),
+    Mark("the sum over draws, where their mean belongs", lambda f, q, p, z: len(z) * _score(f, q, p, z)),
+    Mark("the score alone, whose mean is 0: f does not weight it", lambda f, q, p, z: _slope(q, p, z)),
+    Mark("the score is not weighted by f", lambda f, q, p, z: _slope(lambda p, z: q(p, z) + f(p, z), p, z)),
+    Mark(
+        "the mean of f times the mean score: each draw's f belongs to its own score",
+        lambda f, q, p, z: f(p, z).mean().detach() * _slope(q, p, z) + _slope(f, p, z),
+    ),
+    Mark(
+        "the mean of f times the mean score: each draw's f belongs to its own score",
+        lambda f, q, p, z: f(p, z).mean().detach() * _slope(q, p, z),
+    ),
+    Mark(
+        "the baseline is a mean to which the draw's own value belongs: so it depends on the draw, and the "
+        "estimate is biased",
+        lambda f, q, p, z: _slope(lambda p, z_: _centred(f, p, z) * q(p, z) + f(p, z), p, z),
+        BASELINE,
+    ),
+    Mark(
+        "the gradient of q, where that of its logarithm belongs",
+        lambda f, q, p, z: _slope(lambda p, z: f(p, z).detach() * q(p, z).exp() + f(p, z), p, z),
+    ),
+    Mark(
+        "the gradient of q, where that of its logarithm belongs",
+        lambda f, q, p, z: _slope(lambda p, z: f(p, z).detach() * q(p, z).exp(), p, z),
+    ),
+    Mark(
+        PRODUCT,
+        lambda f, q, p, z: _slope(lambda p, z: f(p, z) * q(p, z), p, z),
+    ),
+    Mark(
+        PRODUCT,
+        lambda f, q, p, z: _slope(lambda p, z: f(p, z) * q(p, z) + f(p, z), p, z),
+    ),
+    Mark(
+        "f is squared",
+        lambda f, q, p, z: _score(lambda p, z: f(p, z) ** 2, q, p, z),
+    ),
+]
+
+
+@check(
+    "f log_q phi z",
+    SCORE,
+    raised=[
+        (
+            "does not require grad|not have been used|does not have a grad",
+            "something is differentiated that does not depend on phi: z is a number",
+        )
+    ],
+)
+def score_function(exam: Exam) -> Report:
+    """A function (f, log_q, phi, z) -> the score-function estimate of the gradient in phi, (parameters,).
+
+    f(phi, z) and log_q(phi, z) take one row of z (draws, d), or all rows. The result is a mean over draws.
+    A result with an attribute `gradient`, like the book's, is accepted, and so is a baseline without bias.
+    False alarms: none but by rounding; with a baseline fewer than one call in 100,000.
+    Checks: chapter 4.4.
+    """
+    d, n = 2, exam.integer(9, 14)
+    phi = torch.cat([exam.randn(d), exam.rand(-0.5, 0.5, d)])
+    a, b, shift, w = (
+        phi[:d] + exam.rand(0.5, 1.0, d),
+        exam.rand(0.5, 1.5, d),
+        exam.rand(1, 2),
+        exam.randn(2 * d),
+    )
+
+    def plain(p: Tensor, z: Tensor) -> Tensor:  # whose phi has no influence
+        return (b * (z - a).square()).sum(-1) + shift + 0 * p.sum(-1)
+
+    def own(p: Tensor, z: Tensor) -> Tensor:  # f that contains phi
+        return plain(p, z) + (w * p).sum(-1) * z.cos().sum(-1)
+
+    def draws(n: int) -> Tensor:
+        return phi[:d] + phi[d:].exp() * exam.randn(n, d)
+
+    def estimate(f, z: Tensor) -> Tensor:
+        out = exam.call(f, _log_q, phi, z, track=True)[0]
+        shapes = {
+            (n, 2 * d): "one gradient for each draw: the estimate is their mean",
+            (n,): "one number for each draw: a value, and no gradient in phi",
+            (): "one number: the value of an objective, and not its gradient in phi",
+            (d,): "one number for each dimension of z, and not for each parameter",
+        }
+        return exam.tensor(getattr(out, "gradient", out), (2 * d,), shapes).detach()
+
+    cases = [(plain, draws(n)), (plain, draws(n)), (own, draws(n)), (own, draws(n))]
+    seen = [estimate(f, z) for f, z in cases]
+    right = [_score(f, _log_q, phi, z) for f, z in cases]
+    if not all(close(s, r) for s, r in zip(seen, right, strict=True)):
+        i = next(i for i in range(4) if not close(seen[i], right[i]))
+        name = "an f without phi" if i < 2 else "an f that contains phi"
+        text = f"for {name} your gradient is {numbers(seen[i], 4)}, where it is {numbers(right[i], 4)}"
+        for mark in SCORE_MARKS:
+            if all(
+                close(s, mark.makes(f, _log_q, phi, z), nan=True)
+                for s, (f, z) in zip(seen, cases, strict=True)
+            ):
+                exam.fail(text, mark.text, mark.read)
+        ratio = (seen[0] / right[0]).mean()
+        if all(close(s, ratio * r) for s, r in zip(seen, right, strict=True)):
+            exam.fail(text, f"{UNKNOWN}; it is {ratio.item():.4g} times what it should be, everywhere")
+        _unbiased(
+            exam, text, lambda z: estimate(own, z), lambda z: _score(own, _log_q, phi, z), lambda: draws(n)
+        )
+    exam.hold("f without phi")
+    exam.hold("f with phi")
+
+
+def _unbiased(exam: Exam, text: str, estimate, right, draws) -> None:
+    """An unknown estimate may still be right: its mean over fresh draws is that of the plain estimate."""
+    pairs = [(estimate(z), right(z)) for z in (draws() for _ in range(200))]
+    mine, plain = (torch.stack(part) for part in zip(*pairs, strict=True))
+    scores = z_scores(mine - plain, 0).nan_to_num(0)  # no difference at all is none
+    if not (scores.abs() < 5).all() or (mine.std(0) > 5 * plain.std(0)).any():
+        exam.fail(
+            f"{text}; over 200 such estimates the mean is {numbers(mine.mean(0), 4)}, where it is "
+            f"{numbers(plain.mean(0), 4)}",
+            UNKNOWN,
+        )
+
+
+# --- one step of training -----------------------------------------------------------------------------------
+
+
+@check(
+    "model x optimizer",
+    LOOP,
+    raised=[("modified by an inplace", "step() comes before backward(): it moves the parameters in between")],
+)
+def train_step(exam: Exam) -> Report:
+    """A function (model, x, optimizer) -> loss: one step on the mean of -ELBO over the images x.
+
+    The model has what `vaebook.models.VAE` has; its encoder is so sure that drawing z makes no difference.
+    False alarms: none but by rounding.
+    Checks: chapters 1 and 4.5.
+    """
+    batch, pixels, rate = exam.integer(6, 9), exam.integer(11, 15), 0.01
+    model = VAE(pixels, 2, (8,)).to(exam.device, exam.dtype).train()
+    with (
+        torch.no_grad()
+    ):  # log_var is -40 for every image: q is a point, and any way to draw gives the same z
+        model.encoder[-1].weight[2:] = 0
+        model.encoder[-1].bias[2:] = -40
+        for layer in (model.encoder[0], model.decoder[0]):  # away from the kink of a ReLU
+            layer.bias.copy_(exam.rand(-0.5, 0.5, 8))
+    optimizer, x = torch.optim.SGD(model.parameters(), lr=rate), exam.bits(batch, pixels)
+
+    def parts(model: VAE) -> tuple[Tensor, Tensor]:
+        mu, log_var = model.encode(x)
+        return -bernoulli_log_likelihood(model.decode(mu), x).mean(), kl_to_standard_normal(
+            mu, log_var
+        ).mean()
+
+    def flat(tensors) -> Tensor:
+        return torch.cat([t.detach().flatten() for t in tensors])
+
+    def step() -> tuple[Tensor, Tensor, Tensor, float]:
+        """How far the parameters went, the gradients of the two parts, and the loss, before."""
+        twin, before = copy.deepcopy(model), flat(model.parameters())
+        slopes = [
+            flat(
+                torch.autograd.grad(part, list(twin.parameters()), retain_graph=True, materialize_grads=True)
+            )
+            for part in parts(twin)
+        ]
+        value = sum(parts(twin)).item()
+        out = exam.call(model, x, optimizer)[0]
+        moved = (before - flat(model.parameters())) / rate
+        if not moved.isfinite().all():
+            exam.fail(
+                "after a step the parameters are not finite", "the loss, or its gradient, is not finite"
+            )
+        if isinstance(out, Tensor) and out.numel() > 1:
+            exam.fail(f"a loss of shape {tuple(out.shape)}", "the loss of a step is one number")
+        if out is None or not isinstance(out, Tensor | float | int):
+            exam.fail(
+                f"your function returned {out!r}"[:100], "a step returns its loss: one number, to be watched"
+            )
+        if not torch.is_grad_enabled():
+            exam.fail(
+                "after the call gradients are switched off", "torch.set_grad_enabled(False) is never undone"
+            )
+        if not model.training:
+            exam.fail(
+                "after the call the model is in evaluation mode",
+                "model.eval() without model.train() after it",
+            )
+        return moved, *slopes, float(out.detach() if isinstance(out, Tensor) else out) - value
+
+    moved, rebuild, cost, off = step()
+    gradient = rebuild + cost
+    if not moved.any():
+        left = [p.grad for p in model.parameters()]
+        if all(g is None or not g.any() for g in left):
+            exam.fail(
+                "after the call no parameter had moved, and none had a gradient",
+                "backward() is not called, or the gradients are zeroed between backward() and step()",
+            )
+        again, *_ = step()
+        mark = (
+            "step() comes before backward(): it moves along old gradients, or none"
+            if again.any()
+            else "step() is not called"
+        )
+        exam.fail("after the call no parameter had moved, though all had gradients", mark)
+    _along(exam, moved, rebuild, cost, batch, pixels)
+    exam.hold("one step down the gradient of the loss")
+    second, rebuild, cost, _ = step()
+    if not close(second, rebuild + cost):
+        if close(second, rebuild + cost + gradient):
+            exam.fail(
+                "the second step goes along the sum of two gradients",
+                "gradients are not zeroed: backward() adds to what is there",
+            )
+        exam.fail(
+            "the first step is right, and the second is not", UNKNOWN + "; something is kept between steps"
+        )
+    exam.hold("zeroed gradients")
+    if abs(off) > 1e-3 * max(1.0, abs(off)) and not math.isfinite(off):
+        exam.fail("the loss that is returned is not finite", UNKNOWN)
+    exam.hold("training mode")
+
+
+def _along(exam: Exam, moved: Tensor, rebuild: Tensor, cost: Tensor, batch: int, pixels: int) -> None:
+    gradient = rebuild + cost
+    if close(moved, gradient):
+        return
+    share = torch.linalg.lstsq(torch.stack([rebuild, cost], 1).cpu(), moved[:, None].cpu()).solution.flatten()
+    a, b = share.tolist()
+    if not close(a * rebuild + b * cost, moved):
+        exam.fail(
+            f"the step is not along the gradient of -ELBO; {moved.norm():.4g} and {gradient.norm():.4g} long",
+            UNKNOWN + "; a part of the gradient may be cut, or two steps made",
+        )
+    seen = f"the step goes {a:.4g} times down the gradient of the reconstruction loss, {b:.4g} times the KL's"
+    if a < 0 and abs(a - b) < 1e-3 * abs(a):
+        exam.fail(seen, "uphill: the ELBO itself is minimised, where its negative should be")
+    if abs(a - batch) < 1e-3 * batch and abs(b - a) < 1e-3 * batch:
+        exam.fail(seen, "the sum over images, where their mean belongs: the step grows with the batch")
+    if abs(b) < 1e-6:
+        exam.fail(seen, "the KL is not in the loss")
+    exam.fail(seen, "the two parts of the loss have another price than in the ELBO", PRICE)
+
+
+# --- new images ---------------------------------------------------------------------------------------------
+
+
+@check("vae n", LATENT)
+def sample_prior(exam: Exam) -> Report:
+    """A function (vae, n) -> n new images from the model, (n, pixels), every pixel 0 or 1.
+
+    False alarms: fewer than one call in 100,000.
+    Checks: chapter 3.
+    """
+    n, d, pixels = 2000, 2, 6
+    vae, asked, encoded = VAE(pixels, d, (8,)).to(exam.device), [], []
+    vae.z_dim = d
+    with torch.no_grad():
+        vae.decoder[-1].weight.mul_(2)
+        vae.decoder[-1].bias.copy_(exam.rand(-0.5, 0.5, pixels))
+    vae.decoder.register_forward_hook(
+        lambda module, inputs, out: asked.append((inputs[0].detach(), out.detach()))
+    )
+    vae.encoder.register_forward_hook(lambda *_: encoded.append(True))
+
+    def images() -> tuple[Tensor, Tensor, Tensor]:
+        asked.clear()
+        shapes = {(n, d): "these are draws z, and no images", (pixels,): "one image, and not n"}
+        out = exam.tensor(exam.call(vae, n)[0], (n, pixels), shapes).detach()
+        if encoded:
+            exam.fail(
+                "your function ran the encoder", "a reconstruction: a generator starts from no image", NEW
+            )
+        if not asked:
+            exam.fail(
+                "your function did not run the decoder", "images come from the decoder, at draws z", NEW
+            )
+        z, logits = (
+            torch.cat([part.reshape(-1, part.shape[-1]) for part in parts])
+            for parts in zip(*asked, strict=True)
+        )
+        if len(z) != n:
+            exam.fail(
+                f"the decoder was asked for {len(z)} images, and {n} were wanted",
+                "each image has a z of its own",
+            )
+        return out.double(), z.double(), logits.double()
+
+    out, z, logits = images()
+    p = logits.sigmoid()
+    if not ((out == 0) | (out == 1)).all():
+        seen = f"pixels like {numbers(out)}, which are not 0 or 1"
+        if close(out, p):
+            exam.fail(seen, "decoder means shown as samples: a sample is drawn from p(x|z), pixel by pixel")
+        if close(out, logits):
+            exam.fail(seen, "the decoder's logits: neither probabilities nor a sample")
+        exam.fail(seen, UNKNOWN + "; a sample of the model lies where its images lie")
+    if torch.equal(out, (p > 0.5).double()):
+        exam.fail(
+            "every pixel is 1 where its probability is above ½, and 0 elsewhere",
+            "the decoder mean, rounded: a sample is drawn from p(x|z), pixel by pixel",
+        )
+    if close(z, z[:1].expand_as(z)):
+        exam.fail(
+            f"all images were decoded from one z, {numbers(z[0])}",
+            "one draw from the prior, where n belong",
+            NEW,
+        )
+    worst = max(
+        z_scores(z, 0).abs().max().item(),
+        ((z.var(0) - 1).abs().max() / (2 / n) ** 0.5).item(),
+        dependence(z),
+        0.0 if min(stats.kstest(column, "norm").pvalue for column in z.T.cpu().numpy()) > 1e-7 else math.inf,
+    )
+    if worst > FAR:
+        exam.fail(
+            f"the z that were decoded have means {numbers(z.mean(0))}, spreads {numbers(z.std(0))}, "
+            f"and lie between {z.min():.3g} and {z.max():.3g}",
+            "z does not come from the prior, a standard normal distribution in each dimension",
+            NEW,
+        )
+    exam.hold("z from the prior")
+    noise = (out - p) / (p * (1 - p)).clamp_min(1e-9).sqrt()
+    use = (p * (1 - p) > 0.02).all(-1)  # rows whose noise is near enough to normal
+    if z_scores((out - p), 0).abs().max() > FAR or z_scores((out - p) * (p - p.mean(0)), 0).abs().max() > FAR:
+        exam.fail(
+            f"shares of 1 among the pixels are {numbers(out.mean(0))}, they should be {numbers(p.mean(0))}",
+            "pixels are not drawn with the decoder's probabilities, or not with those of their own z",
+        )
+    if dependence(noise[use]) > FAR:
+        exam.fail(
+            "given z, pixels are 1 together", "one coin is thrown for several pixels, or several images"
+        )
+    exam.hold("pixels drawn from p(x|z)")
+    if torch.equal(images()[0], out):
+        exam.fail("two calls gave the same images", SEED)
+    exam.hold("new images at each call")
