@@ -1,6 +1,5 @@
 """The drawn computation graph shows what the program states and what autograd reports, and nothing else."""
 
-import matplotlib.pyplot as plt
 import pytest
 import torch
 from matplotlib.colors import to_rgba
@@ -10,13 +9,7 @@ from torch.distributions import Normal
 from vaebook.diagrams import Program, backward_edges, computation_graph
 from vaebook.figures import BLUE, INK, RED
 
-
-@pytest.fixture(autouse=True)
-def no_leftovers():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("no_leftovers")
 
 
 def program(way: str) -> Program:

@@ -19,14 +19,7 @@ from vaebook.device import seeded
 from vaebook.diagrams import autoencoder_diagram, graphical_model, layer_widths, vae_diagram
 from vaebook.models import VAE, Autoencoder, mlp
 
-
-@pytest.fixture(autouse=True)
-def no_leftovers():
-    """The same weights at every run, and every figure closed."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("no_leftovers")
 
 
 @pytest.fixture
