@@ -3,7 +3,7 @@
     python benchmarks/false_alarms.py --right 1000 --wrong 100
 
 Calls every check on the book's own function, and on every wrong answer of the gallery in
-tests/test_checks.py. The result is written to benchmarks/results/false_alarms.json.
+tests/gallery. The result is written to benchmarks/results/false_alarms.json.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from vaebook import checks
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "false_alarms.json"
 sys.path.append(str(HERE.parent / "tests"))
-import test_checks as gallery  # noqa: E402
+import gallery  # noqa: E402
 
 
 def right(name: str, calls: int) -> dict:

@@ -1,4 +1,4 @@
-"""The chapters as the tests read them."""
+"""The chapters and the sheets of exercises, as the tests read them."""
 
 import ast
 from functools import cache
@@ -13,6 +13,14 @@ from tools.sync import GENERATED
 from vaebook import book
 
 each_chapter = pytest.mark.parametrize("chapter", book.chapters(), ids=lambda chapter: chapter.stem)
+with_sheets = [chapter for chapter in book.chapters() if chapter.sheet]
+each_sheet = pytest.mark.parametrize("chapter", with_sheets, ids=lambda chapter: chapter.stem)
+# A chapter or a sheet: what has a `path`.
+each_notebook = pytest.mark.parametrize(
+    "chapter",
+    [*book.chapters(), *(chapter.sheet for chapter in with_sheets)],
+    ids=lambda page: "-".join(page.path.with_suffix("").parts[-2:]),
+)
 
 
 @cache

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from chapters import code_cells, each_chapter, printed, read
+from chapters import code_cells, each_chapter, each_notebook, printed, read
 from tools.outputs import all_outputs, view_of, widget_models
 from tools.pairs import code_hash
 
@@ -25,26 +25,26 @@ def sections(notebook) -> list[list]:
     return found
 
 
-@each_chapter
+@each_notebook
 def test_executed_from_top_to_bottom(chapter):
     counts = [cell.execution_count for cell in code_cells(chapter)]
     assert counts == list(range(1, len(counts) + 1)), "run `make run`"
 
 
-@each_chapter
+@each_notebook
 def test_outputs_are_those_of_this_code(chapter):
     notebook = read(chapter.path)
     assert notebook.metadata.get("vaebook", {}).get("executed") == code_hash(notebook), "run `make run`"
 
 
-@each_chapter
+@each_notebook
 def test_nothing_failed_or_complained(chapter):
     for output in all_outputs(read(chapter.path)):
         assert output["output_type"] != "error", output["evalue"]
         assert output.get("name") != "stderr", output["text"]
 
 
-@each_chapter
+@each_notebook
 def test_every_figure_is_described(chapter):
     for output in all_outputs(read(chapter.path)):
         if "image/png" in output.get("data", {}):
@@ -52,7 +52,7 @@ def test_every_figure_is_described(chapter):
             assert len(alt.strip()) >= 20, f"alt text {alt!r} is too short: say what the figure shows"
 
 
-@each_chapter
+@each_notebook
 def test_the_file_is_small(chapter):
     assert chapter.path.stat().st_size <= 1.5e6
 
@@ -65,14 +65,14 @@ def test_widgets_can_be_drawn_without_a_kernel(chapter):
     assert views <= set(widget_models(notebook)), "run `make run`: the state of a widget was not saved"
 
 
-@each_chapter
+@each_notebook
 def test_an_explorer_has_a_static_figure_in_its_section(chapter):
     for section in sections(read(chapter.path)):
         if any(view_of(output) for cell in section for output in cell.get("outputs", ())):
             assert any(has_figure(cell) for cell in section), section[0].source
 
 
-@each_chapter
+@each_notebook
 def test_nothing_tells_of_the_machine(chapter):
     for cell in code_cells(chapter):
         assert not (found := MACHINE.search(printed(cell))), found[0]

@@ -1,20 +1,20 @@
-"""Each chapter says the same in its notebook and in its text twin."""
+"""Each chapter and each sheet says the same in its notebook and in its text twin."""
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from chapters import each_chapter, read
+from chapters import each_notebook, read
 from tools import pairs
 from vaebook import book
 
 
-@each_chapter
+@each_notebook
 def test_twins_have_the_same_cells(chapter):
     twin = chapter.path.with_suffix(".md")
     assert pairs.cells(read(chapter.path), chapter.path) == pairs.cells(read(twin), twin), "run `make sync`"
 
 
-@each_chapter
+@each_notebook
 def test_the_notebook_knows_what_the_twins_agreed_on(chapter):
     notebook = read(chapter.path)
     agreed = notebook.metadata.get("vaebook", {}).get("synced")

@@ -6,7 +6,7 @@ from statistics import median
 
 import pytest
 
-from chapters import code_cells, each_chapter, parse, printed, prose, read, tags
+from chapters import code_cells, each_chapter, each_notebook, parse, printed, prose, read, tags
 from vaebook import book
 
 MATH = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$", re.S)
@@ -89,13 +89,13 @@ def test_a_chapter_is_of_a_size(chapter):
     assert 1200 <= len(words) <= 3000
 
 
-@each_chapter
+@each_notebook
 def test_markdown_reads_the_same_everywhere(chapter):
     for text in prose(chapter):
         assert not forbidden(text)
 
 
-@each_chapter
+@each_notebook
 def test_no_star_imports(chapter):
     for cell in code_cells(chapter):
         for node in ast.walk(parse(cell.source)):
@@ -112,7 +112,7 @@ def test_quoted_numbers_are_printed(chapter):
     assert not missing, "print them in a cell, or quote what is printed"
 
 
-@each_chapter
+@each_notebook
 def test_headings_are_in_order(chapter):
     texts = [cell.source for cell in read(chapter.path).cells if cell.cell_type == "markdown"]
     assert in_order(headings(texts)), headings(texts)

@@ -1,6 +1,6 @@
-"""Execute the chapters and keep their outputs: `python -m tools.run [chapter ...] [-j workers]`.
+"""Execute notebooks, keep their outputs: `python -m tools.run [chapter ...] [-j workers] [--sheets]`.
 
-A chapter is executed as its .md twin has it. A notebook that was edited and not synced is not executed, and
+A notebook is executed as its .md twin has it. A notebook that was edited and not synced is not executed, and
 one that fails is not written: its file stays as it was, the other chapters still run, the exit code is 1.
 """
 
@@ -41,6 +41,11 @@ class _Client(NotebookClient):
         super().handle_comm_msg(outs, msg, cell_index)
 
 
+def name(path: Path) -> str:
+    """A notebook, as it is called in what is printed: a sheet has the file name of its chapter."""
+    return f"exercises/{path.stem}" if path.parent.name == "exercises" else path.stem
+
+
 def kernel_environment() -> dict[str, str]:
     """The variables of a kernel: one thread, however many chapters run, so that sums always round alike."""
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
@@ -73,7 +78,7 @@ def _explain(error: Exception, cell: NotebookNode | None) -> str:
 
 def execute(path: Path, timeout: float = TIMEOUT) -> Result:
     """Execute one notebook in its own folder and write its outputs, or leave the file as it is."""
-    print(f"{path.stem}: started", flush=True)
+    print(f"{name(path)}: started", flush=True)
     start, at, error = time.perf_counter(), None, ""
 
     def remember(cell, cell_index):
@@ -110,13 +115,14 @@ def execute(path: Path, timeout: float = TIMEOUT) -> Result:
 
 def table(results: list[Result]) -> str:
     """What each chapter cost: seconds, the kernel's peak memory, the size of the file."""
-    width = max(len(result.path.stem) for result in results)
-    rows = [f"{'chapter':{width}}  seconds  peak MB  file MB"]
-    for result in results:
+    names = [name(result.path) for result in results]
+    width = max(map(len, names))
+    rows = [f"{'notebook':{width}}  seconds  peak MB  file MB"]
+    for result, named in zip(results, names, strict=True):
         peak = f"{result.peak_mb:7.0f}" if result.peak_mb else "      ?"
         size = result.path.stat().st_size / 1e6 if result.path.exists() else 0.0
         note = "  failed" if result.error else f"  over {BUDGET} s" if result.seconds > BUDGET else ""
-        rows.append(f"{result.path.stem:{width}}  {result.seconds:7.1f}  {peak}  {size:7.2f}{note}")
+        rows.append(f"{named:{width}}  {result.seconds:7.1f}  {peak}  {size:7.2f}{note}")
     return "\n".join(rows)
 
 
@@ -130,15 +136,18 @@ def main(arguments: list[str] | None = None, root: Path = book.ROOT) -> int:
     parser.add_argument(
         "-j", "--jobs", type=int, default=2, metavar="N", help="chapters at a time (default 2)"
     )
+    parser.add_argument("--sheets", action="store_true", help="the sheets of exercises alone")
     options = parser.parse_args(arguments)
 
     chapters = book.chapters(root)
-    paths = [chapter.path for chapter in chapters if not options.names]
-    for name in options.names:
-        named = [c.path for c in chapters if name == c.number or c.stem.startswith(name)]
+    chosen = [] if options.names else list(chapters)
+    for wanted in options.names:
+        named = [c for c in chapters if wanted == c.number or c.stem.startswith(wanted)]
         if not named:
-            parser.error(f"no chapter {name!r} in book.yml; it has {', '.join(c.number for c in chapters)}")
-        paths += [path for path in named if path not in paths]
+            parser.error(f"no chapter {wanted!r} in book.yml; it has {', '.join(c.number for c in chapters)}")
+        chosen += [c for c in named if c not in chosen]
+    paths = [] if options.sheets else [chapter.path for chapter in chosen]
+    paths += [chapter.sheet.path for chapter in chosen if chapter.sheet]
 
     results = {}
     # A process for each notebook, not for each worker: then the memory of its children is that of one kernel.
@@ -146,7 +155,7 @@ def main(arguments: list[str] | None = None, root: Path = book.ROOT) -> int:
         for done in as_completed([pool.submit(execute, path) for path in paths]):
             result = results[done.result().path] = done.result()
             state = f"FAILED {result.error}" if result.error else "done"
-            print(f"{result.path.stem}: {state} ({result.seconds:.0f} s)", flush=True)
+            print(f"{name(result.path)}: {state} ({result.seconds:.0f} s)", flush=True)
     print("\n" + table([results[path] for path in paths]))
     return int(any(result.error for result in results.values()))
 

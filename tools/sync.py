@@ -1,10 +1,10 @@
 """Bring together what must agree: `python -m tools.sync [--check] [--from md|ipynb]`.
 
-README's table and each chapter's first and last cell come from book.yml, its list of references from
-references.bib. Of a chapter's two files the one that was edited since they last agreed wins, and the outputs
-of its unchanged cells stay. When both were edited, nothing of that chapter is written until `--from` says
-which one to keep; where only one was edited, `--from` changes nothing. `--check` writes nothing; the exit
-code is 1 when something differs.
+README's table and the first and last cell of each chapter and each sheet of exercises come from book.yml, a
+chapter's list of references from references.bib. Of a notebook's two files the one that was edited since they
+last agreed wins, and the outputs of its unchanged cells stay. When both were edited, nothing of that notebook is
+written until `--from` says which one to keep; where only one was edited, `--from` changes nothing. `--check`
+writes nothing; the exit code is 1 when something differs.
 """
 
 import argparse
@@ -60,8 +60,23 @@ def _sync_readme(root: Path) -> dict[Path, str]:
 
 
 def _sync_chapter(chapter: book.Chapter, root: Path, keep: str | None) -> dict[Path, str | NotebookNode]:
-    """What has to be written for the files of a chapter to agree with each other and with the book."""
-    path, twin = chapter.path, chapter.path.with_suffix(".md")
+    works = references.section(chapter, root)
+    return _sync_pair(chapter.path, keep, book.opening(chapter, root), works, book.navigation(chapter, root))
+
+
+def _sync_sheet(chapter: book.Chapter, root: Path, keep: str | None) -> dict[Path, str | NotebookNode]:
+    return _sync_pair(
+        chapter.sheet.path,
+        keep,
+        book.sheet_opening(chapter, root),
+        "",
+        book.sheet_navigation(chapter, root),
+    )
+
+
+def _sync_pair(path: Path, keep: str | None, *generated: str) -> dict[Path, str | NotebookNode]:
+    """What has to be written for the two files of a notebook to agree with each other and with the book."""
+    twin = path.with_suffix(".md")
     edited = pairs.edited(path)
     if not path.exists() and not twin.exists():
         raise pairs.PairError(f"{path.stem}: book.yml lists it, and neither its .md nor its .ipynb exists.")
@@ -72,12 +87,7 @@ def _sync_chapter(chapter: book.Chapter, root: Path, keep: str | None) -> dict[P
         )
     source = path if edited == {"ipynb"} or (len(edited) == 2 and keep == "ipynb") else twin
     before = pairs.read(source)
-    after = with_generated(
-        pairs.read(source),
-        book.opening(chapter, root),
-        references.section(chapter, root),
-        book.navigation(chapter, root),
-    )
+    after = with_generated(pairs.read(source), *generated)
     if source == twin and pairs.cells(before, path) == pairs.cells(after, path):
         text = twin.read_text(encoding="utf-8")
     else:
@@ -115,6 +125,7 @@ def main(arguments: list[str] | None = None, root: Path = book.ROOT) -> int:
     for find in [
         partial(_sync_readme, root),
         *(partial(_sync_chapter, c, root, options.keep) for c in chapters),
+        *(partial(_sync_sheet, c, root, options.keep) for c in chapters if c.sheet),
     ]:
         try:
             changes = find()

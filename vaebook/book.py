@@ -14,6 +14,7 @@ TOP_KEYS = {"root", "title", "defaults", "format", "subtrees", "meta"}
 PART_KEYS = {"caption", "hidden", "maxdepth", "numbered", "reversed", "titlesonly", "entries"}
 ENTRY_KEYS = {"file", "title"}
 CHAPTER_KEYS = {"question", "section", "minutes", "seconds", "needs", "claims", "cites"}
+SHEET_KEYS = {"minutes", "seconds"}
 
 
 class BookError(ValueError):
@@ -34,6 +35,26 @@ class Forthcoming:
 
 
 @dataclass(frozen=True)
+class Sheet:
+    """The exercises of a chapter: a notebook with solutions, from which `tools.course` makes those without.
+
+    Attributes:
+        path: the notebook; its text twin lies beside it with the suffix `.md`.
+        label: its title.
+        minutes, seconds: to work through, and to run with its solutions on two CPU cores.
+    """
+
+    path: Path
+    label: str
+    minutes: int
+    seconds: int
+
+    @property
+    def stem(self) -> str:
+        return self.path.stem
+
+
+@dataclass(frozen=True)
 class Chapter(Forthcoming):
     """A chapter, its notebook, and what book.yml says about it.
 
@@ -45,6 +66,7 @@ class Chapter(Forthcoming):
         needs: what a reader brings along.
         claims: one sentence for each claim id.
         cites: the works it cites, by their keys in references.bib.
+        sheet: its exercises, None if there are none yet.
     """
 
     path: Path
@@ -55,6 +77,7 @@ class Chapter(Forthcoming):
     needs: str
     claims: dict[str, str] = field(hash=False)
     cites: tuple[str, ...]
+    sheet: Sheet | None
 
     @property
     def stem(self) -> str:
@@ -98,6 +121,12 @@ def _list(where: str, data: Any) -> list:
     return data
 
 
+def _whole_numbers(where: str, facts: Mapping) -> None:
+    for key in ("minutes", "seconds"):
+        if type(facts[key]) is not int or facts[key] <= 0:
+            raise BookError(f"book.yml, {where}: {key} must be a whole number above 0; got {facts[key]!r}.")
+
+
 def _split(title: str) -> tuple[str, str]:
     number, dot, name = str(title).partition(" · ")
     if not (dot and name and number.replace(".", "").isdigit()):
@@ -117,10 +146,13 @@ def _chapter(root: Path, part: str, entry: Any, about: Mapping) -> Chapter:
     if path.stem not in about:
         raise BookError(f"book.yml: chapter {number} has no entry {path.stem} under meta.chapters.")
     where = f"meta.chapters.{path.stem}"
-    facts = _require(where, about[path.stem], CHAPTER_KEYS, CHAPTER_KEYS)
-    for key in ("minutes", "seconds"):
-        if type(facts[key]) is not int or facts[key] <= 0:
-            raise BookError(f"book.yml, {where}: {key} must be a whole number above 0; got {facts[key]!r}.")
+    facts = dict(_require(where, about[path.stem], CHAPTER_KEYS, CHAPTER_KEYS | {"exercises"}))
+    sheet = None
+    if exercises := facts.pop("exercises", None):
+        exercises = _require(f"{where}.exercises", exercises, SHEET_KEYS, SHEET_KEYS)
+        _whole_numbers(f"{where}.exercises", exercises)
+        sheet = Sheet(path.parent / "exercises" / path.name, f"Exercises {number} · {title}", **exercises)
+    _whole_numbers(where, facts)
     for key in ("question", "section", "needs"):
         if not isinstance(facts[key], str) or not facts[key].strip():
             raise BookError(f"book.yml, {where}: {key} must be a sentence; got {facts[key]!r}.")
@@ -137,7 +169,7 @@ def _chapter(root: Path, part: str, entry: Any, about: Mapping) -> Chapter:
         raise BookError(f"book.yml, {where}: cites must be a list of keys of references.bib; got {cites!r}.")
     if twice := sorted({key for key in cites if cites.count(key) > 1}):
         raise BookError(f"book.yml, {where}: cites {', '.join(twice)} twice. Remove one.")
-    return Chapter(number, title, part, path, **{**facts, "cites": tuple(cites)})
+    return Chapter(number, title, part, path, **{**facts, "cites": tuple(cites)}, sheet=sheet)
 
 
 def _load(root: Path) -> tuple[tuple[Chapter, ...], tuple[Forthcoming, ...]]:
@@ -201,6 +233,8 @@ def navigation(chapter: Chapter, root: Path = ROOT) -> str:
     """One line of Markdown with links: previous chapter · contents · next chapter."""
     before, after = neighbours(chapter, root)
     links = ["[Contents](../README.md)"]
+    if chapter.sheet:
+        links.append(f"[Exercises](exercises/{chapter.sheet.path.name})")
     if before:
         links.insert(0, f"[← {before.label}]({before.stem}.ipynb)")
     if isinstance(after, Chapter):
@@ -215,19 +249,46 @@ def opening(chapter: Chapter, root: Path = ROOT) -> str:
     return f"# {chapter.label}\n\n{navigation(chapter, root)}"
 
 
+HOW_TO_WORK = (
+    "Work from top to bottom. Where a cell raises `NotImplementedError`, write your answer in place of that line. "
+    "The cell below it calls a check. It draws new inputs at every call, so run it as often as you like. If "
+    "something is not right yet, it says what it saw, which mistake that is the mark of, and where to read. A "
+    "prediction is not right or wrong: it counts when it is made before the cell that measures. Texts are read "
+    "by a person, who goes by the list under the task."
+)
+
+
+def sheet_navigation(chapter: Chapter, root: Path = ROOT) -> str:
+    """One line of Markdown with links: previous sheet · the chapter · next sheet."""
+    sheets = [c.sheet for c in chapters(root) if c.sheet]
+    here = sheets.index(chapter.sheet)
+    links = [f"[Chapter {chapter.number}](../{chapter.path.name})"]
+    if here > 0:
+        links.insert(0, f"[← {sheets[here - 1].label}]({sheets[here - 1].path.name})")
+    if here < len(sheets) - 1:
+        links.append(f"[{sheets[here + 1].label} →]({sheets[here + 1].path.name})")
+    return " | ".join(links)
+
+
+def sheet_opening(chapter: Chapter, root: Path = ROOT) -> str:
+    """The Markdown of a sheet's first cell: its title, the way around, and how to work."""
+    return f"# {chapter.sheet.label}\n\n{sheet_navigation(chapter, root)}\n\n{HOW_TO_WORK}"
+
+
 def table(root: Path = ROOT) -> str:
     """The chapters as a Markdown table, for README."""
-    rows = ["| Chapter | Question | Read | Run | Claims |", "|---|---|--:|--:|--:|"]
+    rows = ["| Chapter | Question | Read | Run | Claims | Exercises |", "|---|---|--:|--:|--:|--:|"]
     part = None
     for entry in (*chapters(root), *forthcoming(root)):
         if entry.part != part:
             part = entry.part
-            rows.append(f"| **{part}** | | | | |")
+            rows.append(f"| **{part}** | | | | | |")
         if isinstance(entry, Chapter):
+            exercises = f"{entry.sheet.minutes} min" if entry.sheet else "—"
             rows.append(
                 f"| [{entry.label}](notebooks/{entry.stem}.ipynb) | {entry.question} "
-                f"| {entry.minutes} min | {entry.seconds} s | {len(entry.claims)} |"
+                f"| {entry.minutes} min | {entry.seconds} s | {len(entry.claims)} | {exercises} |"
             )
         else:
-            rows.append(f"| {entry.label} | *in preparation* | | | |")
+            rows.append(f"| {entry.label} | *in preparation* | | | | |")
     return "\n".join(rows)

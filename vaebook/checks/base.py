@@ -22,6 +22,8 @@ from torch import Tensor
 
 SECONDS = 5.0  # that all calls of the learner's function in one check may take together
 UNKNOWN = "no mistake that this check knows by its numbers"
+# What a released sheet raises where an answer belongs: `NotImplementedError(STUB)`.
+STUB = "Write your answer in place of this line."
 
 
 class Mistake(AssertionError):
@@ -43,6 +45,8 @@ class Report(NamedTuple):
     properties: tuple[str, ...]
 
     def __repr__(self) -> str:
+        if len(self.properties) == 1:
+            return f"✓ {self.check}: {self.properties[0]}"
         return f"✓ {self.check}: {len(self.properties)} properties hold ({', '.join(self.properties)})"
 
 
@@ -171,11 +175,16 @@ class Exam:
     """
 
     def __init__(
-        self, name: str, parameters: Sequence[str], read: str, raised: Sequence[tuple[str, str]] = ()
+        self,
+        name: str,
+        parameters: Sequence[str],
+        read: str,
+        raised: Sequence[tuple[str, str]] = (),
+        seconds: float | None = None,
     ):
         self.name, self.parameters, self.read, self.raised = name, parameters, read, raised
         self.properties: list[str] = []
-        self.deadline = Deadline(SECONDS)
+        self.deadline = Deadline(seconds or SECONDS)
 
     def start(self, answer: Any, generator: torch.Generator, device: torch.device | str) -> None:
         self.answer, self.generator, self.device = answer, generator, torch.device(device)
@@ -250,6 +259,11 @@ class Exam:
 
     def stumbled(self, error: BaseException, on: str) -> NoReturn:
         """The learner's function raised: say what, where, and what it may mean."""
+        if isinstance(error, NotImplementedError) and STUB in str(error):
+            self.fail(
+                "your function still raises NotImplementedError",
+                "not answered yet: write your answer in place of that line, run its cell, then this one",
+            )
         file = getattr(inspect.unwrap(self.answer), "__code__", None)
         lines = [
             f", at `{frame.line}`"
@@ -442,18 +456,21 @@ def per_image(values: Tensor, what: str) -> dict[tuple[int, ...], str]:
     }
 
 
-def check(parameters: str, read: str, raised: Sequence[tuple[str, str]] = ()) -> Callable:
+def check(
+    parameters: str, read: str, raised: Sequence[tuple[str, str]] = (), seconds: float | None = None
+) -> Callable:
     """Turns a function of an `Exam` into a check of a learner's answer.
 
     Args:
         parameters: what the answer takes, as in "mu log_var".
         read: chapter and section.
+        seconds: that all calls of the answer may take together, SECONDS if None.
     """
 
     def decorate(body: Callable[[Exam], None]) -> Callable[..., Report]:
         @functools.wraps(body)
         def checked(answer: Callable, *, device: torch.device | str = "cpu") -> Report:
-            exam = Exam(body.__name__, parameters.split(), read, raised)
+            exam = Exam(body.__name__, parameters.split(), read, raised, seconds)
             try:
                 with fresh_randomness() as generator:
                     exam.start(answer, generator, device)
@@ -470,3 +487,93 @@ def check(parameters: str, read: str, raised: Sequence[tuple[str, str]] = ()) ->
         return checked
 
     return decorate
+
+
+# --- predictions --------------------------------------------------------------------------------------------
+
+
+class Option(NamedTuple):
+    """One answer to a question about what a cell will show.
+
+    says: the answer in words; holds: of what was measured, whether it came so; mark: the belief of someone
+    who expects it where it does not hold; read: where that is mended.
+    """
+
+    says: str
+    holds: Callable[..., bool]
+    mark: str
+    read: str
+
+
+class Surprise(NamedTuple):
+    """What a check of a prediction returns when something else was measured. It is no failure."""
+
+    check: str
+    says: str
+    measured: str
+    mark: str
+    read: str
+
+    def __repr__(self) -> str:
+        return (
+            f"≠ {self.check}: you expected that {self.says}\n  measured: {self.measured}\n"
+            f"  mark: {self.mark}\n  read: {self.read}"
+        )
+
+
+def prediction(name: str, measured: str, options: dict[str, Option]) -> Callable[..., Report | Surprise]:
+    """A check of a prediction: `predict_this("a", *measured)`.
+
+    A prediction is not marked by being right. The check raises a `Mistake` only where there is none, or where
+    what was measured fits no option, because the function that measures is not right yet.
+
+    Args:
+        measured: the names of the numbers that it takes after the prediction, as in "before after".
+        options: by letter; exactly one of them holds of what a right cell measures.
+    """
+    names = measured.split()
+    letters = ", ".join(options)
+    first = next(iter(options.values())).read
+
+    def predicted(answer: Any, *values: Any) -> Report | Surprise:
+        if not isinstance(answer, str) or answer.strip().lower() not in options:
+            raise Mistake(
+                name,
+                f"{answer!r}"[:60],
+                f"no prediction: choose one of the letters {letters}, before the cell that measures",
+                first,
+            )
+        if len(values) != len(names):
+            raise Mistake(
+                name,
+                f"{len(values)} measured values",
+                f"the check takes the prediction, and then {', '.join(names)}",
+                first,
+            )
+        try:
+            numbers = [float(value) for value in values]
+        except (TypeError, ValueError):
+            raise Mistake(name, f"{values!r}"[:200], f"{', '.join(names)} must be numbers", first) from None
+        seen = ", ".join(f"{word} {value:.4g}" for word, value in zip(names, numbers, strict=True))
+        came = [letter for letter, option in options.items() if option.holds(*numbers)]
+        if len(came) != 1:
+            raise Mistake(
+                name,
+                seen,
+                "none of the options came true: the cell that measures was changed, or what it calls is not "
+                "right yet",
+                first,
+            )
+        letter = answer.strip().lower()
+        if letter == came[0]:
+            return Report(name, (f"as you expected, {options[letter].says}: {seen}",))
+        chosen = options[letter]
+        return Surprise(name, chosen.says, f"{seen}: {options[came[0]].says}", chosen.mark, chosen.read)
+
+    predicted.__name__ = predicted.__qualname__ = name
+    predicted.__doc__ = (
+        f"A prediction, one of {letters}, and what was measured: {', '.join(names)}.\n\n"
+        + "\n".join(f"    {letter}: {option.says}" for letter, option in options.items())
+    )
+    predicted.options = options
+    return predicted
