@@ -2,9 +2,9 @@
 
 README's table and the first and last cell of each chapter and each sheet of exercises come from book.yml, a
 chapter's list of references from references.bib. Of a notebook's two files the one that was edited since they
-last agreed wins, and the outputs of its unchanged cells stay. When both were edited, nothing of that notebook is
-written until `--from` says which one to keep; where only one was edited, `--from` changes nothing. `--check`
-writes nothing; the exit code is 1 when something differs.
+last agreed wins, and the outputs of its unchanged cells stay. When both were edited, nothing of that notebook
+is written until `--from` says which one to keep; where only one was edited, `--from` changes nothing.
+`--check` writes nothing; the exit code is 1 when something differs.
 """
 
 import argparse

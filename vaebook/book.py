@@ -250,11 +250,11 @@ def opening(chapter: Chapter, root: Path = ROOT) -> str:
 
 
 HOW_TO_WORK = (
-    "Work from top to bottom. Where a cell raises `NotImplementedError`, write your answer in place of that line. "
-    "The cell below it calls a check. It draws new inputs at every call, so run it as often as you like. If "
-    "something is not right yet, it says what it saw, which mistake that is the mark of, and where to read. A "
-    "prediction is not right or wrong: it counts when it is made before the cell that measures. Texts are read "
-    "by a person, who goes by the list under the task."
+    "Work from top to bottom. Where a cell raises `NotImplementedError`, write your answer in place of that "
+    "line. The cell below it calls a check. It draws new inputs at every call, so run it as often as you "
+    "like. If something is not right yet, it says what it saw, which mistake that is the mark of, and where "
+    "to read. A prediction is not right or wrong: it counts when it is made before the cell that measures. "
+    "Texts are read by a person, who goes by the list under the task."
 )
 
 

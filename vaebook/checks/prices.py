@@ -67,9 +67,9 @@ def implied_beta(exam: Exam) -> Report:
                     exam.fail(seen, mark)
             exam.fail(
                 seen,
-                f"{UNKNOWN}. Change one part and leave the other as it is: how much does the loss change, and "
-                "how much did that part? A constant in the loss drops out of a difference, and not out of a "
-                "ratio of values",
+                f"{UNKNOWN}. Change one part and leave the other as it is: how much does the loss change, "
+                "and how much did that part? A constant in the loss drops out of a difference, and not out "
+                "of a ratio of values",
             )
     exam.hold("as a price it is right for four losses")
 
@@ -85,15 +85,15 @@ predict_doubled_pixels = prediction(
         "a": Option(
             "the KL stays",
             lambda once, twice: abs(twice / once - 1) < 0.01,
-            "copies are thought to say nothing new. The likelihood takes every pixel for a measurement of its "
-            "own, with noise of its own, so it counts a copy as evidence",
+            "copies are thought to say nothing new. The likelihood takes every pixel for a measurement of "
+            "its own, with noise of its own, so it counts a copy as evidence",
             REVENUE,
         ),
         "b": Option(
             "the KL grows, and does not double",
             lambda once, twice: 1.01 < twice / once < 1.99,
-            "the posterior is expected to pay more for more pixels, which holds where the reconstruction is a "
-            "sum; something else was measured",
+            "the posterior is expected to pay more for more pixels, which holds where the reconstruction is "
+            "a sum; something else was measured",
             REVENUE,
         ),
         "c": Option(
@@ -106,8 +106,8 @@ predict_doubled_pixels = prediction(
         "d": Option(
             "the KL falls",
             lambda once, twice: twice / once < 0.99,
-            "the KL is taken for the part that gives way when the reconstruction weighs more. It does not give "
-            "way, it is spent: more revenue can be had, so more cost pays",
+            "the KL is taken for the part that gives way when the reconstruction weighs more. It does not "
+            "give way, it is spent: more revenue can be had, so more cost pays",
             PRICE,
         ),
     },
