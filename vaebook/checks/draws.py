@@ -6,6 +6,7 @@ when a Kolmogorov-Smirnov test says so with p < 1e-7.
 
 import copy
 import math
+from collections.abc import Callable
 
 import torch
 from scipy import stats
@@ -56,7 +57,7 @@ def reparameterize(exam: Exam) -> Report:
     False alarms: fewer than one call in 100,000.
     Checks: chapters 3 and 4.5.
     """
-    batch, d, n = exam.integer(6, 9), exam.integer(3, 5), 4000
+    batch, d = exam.integer(6, 9), exam.integer(3, 5)
     mu, log_var = 2 * exam.randn(batch, d), exam.randn(batch, d)
 
     def draw(mu: Tensor, log_var: Tensor, **options: torch.Generator) -> Tensor:
@@ -74,11 +75,9 @@ def reparameterize(exam: Exam) -> Report:
         if close(one, mu):
             exam.fail("every draw is mu itself", "there is no noise: a point, and not a region", MOVE)
         exam.fail(f"two calls made the same draw: {numbers(one)}", SEED)
-    _narrow(exam, draw, 2 * exam.randn(400, d))
     for size in ((1, d), (batch, 1)):
         draw(exam.randn(*size), exam.randn(*size))
-    _noise(exam, draw, n)
-    _spread(exam, draw, n)
+    law(exam, draw)
     _pathwise(exam, mu, log_var)
     if exam.takes_generator:
         seeds = (torch.Generator(exam.device).manual_seed(seed) for seed in (1, 1, 2))
@@ -89,6 +88,13 @@ def reparameterize(exam: Exam) -> Report:
                 "the function has a parameter `generator`, but its noise does not come from there",
             )
         exam.hold("generator")
+
+
+def law(exam: Exam, draw: Callable[[Tensor, Tensor], Tensor], n: int = 4000) -> None:
+    """draw(mu, log_var), both (rows, 4), has the law of N(mu, diag exp(log_var)): mean, noise and spread."""
+    _narrow(exam, draw, 2 * exam.randn(400, 4))
+    _noise(exam, draw, n)
+    _spread(exam, draw, n)
 
 
 def _narrow(exam: Exam, draw, mu: Tensor) -> None:
