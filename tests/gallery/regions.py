@@ -196,6 +196,11 @@ def with_z(self, x):
     return *Heads.encode(self, x), drawn(self, x)
 
 
+def new_layer(self, x):
+    h = nn.Linear(32, 32)(self.body(x))
+    return self.mu(h), self.log_var(h)
+
+
 def cut(self, x):
     mu, log_var = Heads.encode(self, x)
     return mu, log_var.detach()
@@ -234,6 +239,7 @@ WRONG = {
         (NotDivided, "two tensors, and should be returned as two"),
         (Listed, "layers in a Python list"),
         (Fixed, "a size stands there as a number"),
+        (encoding(new_layer), "made anew at each call"),
         (Unused, "second.bias, second.weight"),
         (OneWidth, "log_var is the same for every image"),
         (Unbatched, "one for all images"),

@@ -21,7 +21,10 @@ SQUEEZED = "an axis disappeared: squeeze() removes every axis of length 1"
     "x_dim z_dim",
     REGION,
     raised=[
-        ("cannot be multiplied", "layers do not fit: a size stands there as a number, or belongs elsewhere"),
+        (
+            "cannot be multiplied|is invalid for input of size",
+            "layers do not fit: a size stands there as a number, or belongs elsewhere",
+        ),
         ("before Module.__init__", "super().__init__() must come before the first layer"),
         ("has no attribute", "a name is used that __init__ did not set, or misspelt"),
     ],
@@ -44,8 +47,8 @@ def vae_networks(exam: Exam) -> Report:
             if not callable(getattr(model, name, None)):
                 exam.fail(f"the network has no method {name}", "a VAE has two parts: encode and decode")
         model.to(exam.device).eval()  # without dropout, and without the statistics of a batch
-        _shapes(exam, model, x_dim, z_dim)
         _parameters(exam, model, x_dim, z_dim)
+        _shapes(exam, model, x_dim, z_dim)
         _values(exam, model, x_dim, z_dim)
     exam.hold("a region for each image")
     exam.hold("every layer used")
@@ -156,24 +159,25 @@ def _values(exam: Exam, model: nn.Module, x_dim: int, z_dim: int) -> None:
         )
     negative = "a ReLU, softplus or exp ends it, or it is a variance: log_var is below 0 where σ < 1"
     cases = (
-        ("mu", mu, "a ReLU, sigmoid or softplus ends it, and half of the space is out of reach"),
-        ("log_var", log_var, negative),
-        ("the result of decode", logits, "a sigmoid or a ReLU ends it: a logit may be any number"),
+        ("mu", mu, "a ReLU, sigmoid or softplus ends it, and half of the space is out of reach", REGION),
+        ("log_var", log_var, negative, REGION),
+        ("the result of decode", logits, "a sigmoid or a ReLU ends it: a logit may be any number", TWO_TERMS),
     )
-    for name, values, never_negative in cases:
+    for name, values, never_negative, read in cases:
         if close(values, values[:, :1].expand_as(values)):
             exam.fail(
                 f"{name} is the same for every image",
                 "it does not depend on the input, or a unit in between passes nothing on",
+                read,
             )
         low, high = values.min().item(), values.max().item()
         seen = f"whatever the weights, {name} lies between {low:.3g} and {high:.3g}"
         if low >= 0:
-            exam.fail(seen, never_negative)
+            exam.fail(seen, never_negative, read)
         if high <= 0:
-            exam.fail(seen, "it is never positive: something that ends it leaves numbers below 0 only")
+            exam.fail(seen, "it is never positive: something that ends it leaves numbers below 0 only", read)
         if max(-low, high) <= 1:
-            exam.fail(seen, "a tanh ends it, or a clamp: it cannot leave the interval from -1 to 1")
+            exam.fail(seen, "a tanh ends it, or a clamp: it cannot leave the interval from -1 to 1", read)
 
 
 # --- all regions together -----------------------------------------------------------------------------------
