@@ -1,12 +1,14 @@
 # Each target is a line or two of ordinary tools. The first call of any of them makes the environment `.venv`.
 PYTHON = python3
 LAB_ARGS =
+# For release, grade and exercises: the sheets of these chapters, as in SHEETS="4.2 4.3"; all if none.
+SHEETS =
 
 SHELL := bash
 .SHELLFLAGS := -e -u -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help lab test run sync lint
+.PHONY: help lab test run sync lint exercises release grade
 # The networks of the book are so small that a second thread costs more than it brings, and two threads on two
 # busy cores can be twenty times slower than one.
 OMP_NUM_THREADS ?= 1
@@ -18,9 +20,10 @@ PY := .venv/bin/python
 READY := .venv/installed
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-5s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 
 lab: $(READY) ## open the book in JupyterLab
+	@test -d exercises || $(PY) -m tools.course exercises
 	$(PY) -m jupyterlab --ServerApp.root_dir=. $(LAB_ARGS) notebooks/1_what_is_an_autoencoder.ipynb
 
 test: $(READY) ## execute every notebook and run every test
@@ -31,6 +34,15 @@ run: $(READY) ## execute the chapters and keep their outputs
 
 sync: $(READY) ## bring .md, .ipynb, navigation, references and README's table together
 	$(PY) -m tools.sync
+
+exercises: $(READY) ## put the sheets without solutions into exercises/; what is there stays
+	$(PY) -m tools.course exercises $(SHEETS)
+
+release: $(READY) ## for teachers: write the sheets for students to release/
+	$(PY) -m tools.course release $(SHEETS)
+
+grade: $(READY) ## for teachers: grade submitted/, write feedback/ and marks.csv
+	$(PY) -m tools.course grade $(SHEETS)
 
 lint: $(READY) ## check style, and that sync has nothing to do
 	$(PY) -m ruff check .

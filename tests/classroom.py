@@ -26,7 +26,7 @@ def solved(chapter: book.Chapter) -> NotebookNode:
     return notebook
 
 
-def cell(notebook: NotebookNode, name: str) -> NotebookNode:
+def named(notebook: NotebookNode, name: str) -> NotebookNode:
     """The cell of a grade id."""
     return next(cell for cell in notebook.cells if grading.grade_id(cell) == name)
 
@@ -35,7 +35,7 @@ def changed(notebook: NotebookNode, **sources: str) -> NotebookNode:
     """A copy of a submission with other sources in some cells, by grade id with `_` for `-`."""
     notebook = deepcopy(notebook)
     for name, source in sources.items():
-        cell(notebook, name.replace("_", "-")).source = source
+        named(notebook, name.replace("_", "-")).source = source
     return notebook
 
 

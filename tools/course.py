@@ -42,6 +42,7 @@ from vaebook import book
 HAND_IN = "Save the notebook, and hand in the file `{name}.ipynb` under this name."
 MARKS = ("student", "sheet", "automatic", "written", "total", "max", "state", "seconds")
 TO_BE_GRADED = "to be graded"
+SPARE = 180  # seconds that starting a kernel, importing PyTorch, saving and ending may take
 # A server that has imported nbgrader once, and forks a process for each submission. Windows has none.
 PROCESSES = multiprocessing.get_context(
     "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
@@ -242,10 +243,10 @@ def run_one(submission: Submission, empty: Path, cell_seconds: int, seconds: int
         process = PROCESSES.Process(target=grading.main, args=(folder, cell_seconds, seconds))
         process.start()
         try:
-            process.join(seconds + 60)  # what starting, saving and ending a kernel may take
+            process.join(seconds + SPARE)
             ended = f"its process ended by itself, with code {process.exitcode}"
             if process.is_alive():
-                ended = f"its process had not ended after {seconds + 60} s"
+                ended = f"its process had not ended after {seconds + SPARE} s"
         finally:
             end(process.pid)
             process.join()
@@ -298,7 +299,7 @@ class Feedback:
         """Write the page of a submission, unless it is there and shows what it should."""
         page, sheet = submission.file("feedback", ".html"), submission.sheet
         mine = self.marks.find_submission_notebook(sheet, sheet, submission.student)
-        given = sorted((grade.name, grade.score) for grade in mine.grades)
+        given = sorted((grade.name, grade.score, grade.needs_manual_grade) for grade in mine.grades)
         said = sorted((comment.name, comment.comment) for comment in mine.comments)
         shown = hashlib.sha256(json.dumps([record.key, record.state, given, said]).encode()).hexdigest()
         if page.exists() and shown == record.shown:
@@ -306,6 +307,8 @@ class Feedback:
         if record.graded:
             about = {"student": submission.student, "assignment": sheet, "notebook": sheet}
             about["db_url"] = self.directory.db_url
+            about["state"] = record.state
+            about["waiting"] = [name for name, _, waits in given if waits]
             notebook = pairs.read(submission.file("autograded"))
             text, _ = self.exporter.from_notebook_node(notebook, {"nbgrader": about, "unique_key": sheet})
         else:
@@ -462,6 +465,11 @@ def report(rows: list[dict], unknown: list[str]) -> None:
         print(f"  {path}: not looked at; expected submitted/STUDENT/SHEET/SHEET.ipynb of a released sheet")
 
 
+def path() -> str:
+    """A PATH with the programs of this environment: nbgrader calls alembic by its name."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
+
 # --- the command --------------------------------------------------------------------------------------------
 
 
@@ -489,8 +497,7 @@ def main(arguments: list[str] | None = None) -> int:
         if not named:
             parser.error(f"no sheet {wanted!r}; there are {', '.join(c.number for c in sheets)}")
         chosen += [c for c in named if c not in chosen]
-    # nbgrader calls alembic by its name.
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    os.environ["PATH"] = path()
     course = options.course.resolve()
     try:
         if options.command == "grade":

@@ -7,6 +7,7 @@ take the place of nbgrader's, as nbgrader_config.py says.
 """
 
 import json
+import logging
 import os
 import re
 import sys
@@ -27,6 +28,7 @@ from nbformat import NotebookNode
 from nbgrader import preprocessors, utils
 from nbgrader.api import Gradebook
 from nbgrader.converters import Autograde
+from nbgrader.converters.base import NbGraderException
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Integer
@@ -67,9 +69,14 @@ class ExecuteSubmission(preprocessors.Execute):
 
     seconds = Integer(300, help="that a whole submission may take").tag(config=True)
     most = Integer(200_000, help="characters of output that are kept of a cell").tag(config=True)
+    error_on_timeout = {
+        "ename": "CellTimeoutError",
+        "evalue": "",
+        "traceback": ["CellTimeoutError: The cell had not ended after the time that it may take."],
+    }
 
     def preprocess(self, nb: NotebookNode, resources: dict, km: Any = None) -> tuple[NotebookNode, dict]:
-        self.end, self.over = monotonic() + self.seconds, None
+        self.end, self.over = None, None
         self.timeout_func = lambda cell: max(1, min(self.timeout, int(self.end - monotonic()) + 1))
         return super().preprocess(nb, resources, km)
 
@@ -78,12 +85,15 @@ class ExecuteSubmission(preprocessors.Execute):
             return cell, resources
         self.written = 0
         cell.outputs = []
+        if self.end is None:
+            self.quietly("import vaebook.checks", self.startup_timeout)
+            self.end = monotonic() + self.seconds
         if not self.over and monotonic() > self.end:
             self.over = "TimeUsedUp", f"The {self.seconds} s for a submission were used up before this cell."
         if not self.over:
             try:
                 if utils.is_grade(cell) and utils.is_locked(cell):
-                    self.wait_for_reply(self.kc.execute(f"exec({FRESH!r}, {{}})", store_history=False))
+                    self.quietly(f"exec({FRESH!r}, {{}})", self.timeout)
                 super().preprocess_cell(cell, resources, index)
                 return cell, resources
             except DeadKernelError:
@@ -95,6 +105,14 @@ class ExecuteSubmission(preprocessors.Execute):
         else:
             self.stop(cell, *self.over)
         return cell, resources
+
+    def quietly(self, code: str, seconds: int) -> None:
+        """Run code that is no part of the submission; importing PyTorch is not on the student's time."""
+        timeout, self.timeout = self.timeout, seconds
+        try:
+            self.wait_for_reply(self.kc.execute(code, store_history=False))
+        finally:
+            self.timeout = timeout
 
     @staticmethod
     def stop(cell: NotebookNode, name: str, text: str) -> None:
@@ -144,6 +162,13 @@ class FeedbackExporter(HTMLExporter):
     def from_notebook_node(self, nb: NotebookNode, resources: dict | None = None, **kw: Any) -> tuple:
         page, resources = super().from_notebook_node(nb, resources, **kw)
         page = re.sub(r"<!-- Load mathjax -->.*?<!-- End of mathjax configuration -->", "", page, flags=re.S)
+        page = page.replace("</head>", "<style>pre { white-space: pre-wrap; }</style>\n</head>", 1)
+        # The list at the top: tasks by name, and no score where there is none yet.
+        page = re.sub(r'(<li><a href="#([^"]+)">)(?:Test cell|Written response)</a>', r"\1\2</a>", page)
+        for name in resources["nbgrader"].get("waiting", ()):
+            page = re.sub(rf'(<a href="#{re.escape(name)}">[^(]*)\(Score: [\d.]+', r"\1(to be graded", page)
+        if state := resources["nbgrader"].get("state"):
+            page = page.replace('<div id="toc">', f'<div id="toc">\n<p>{escape(state)}</p>', 1)
         return page, resources
 
 
@@ -152,6 +177,17 @@ class NotGraded(Exception):
 
 
 # --- one submission -----------------------------------------------------------------------------------------
+
+
+class Said(logging.Handler):
+    """Remembers why nbgrader's autograder failed, which it tells its log alone."""
+
+    reason = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage().strip()
+        if text.startswith("Traceback"):
+            self.reason = self.reason or text.splitlines()[-1]
 
 
 def grade_id(cell: NotebookNode) -> str | None:
@@ -231,20 +267,26 @@ def grade(root: Path, cell_seconds: int, seconds: int) -> dict:
     except Exception as problem:
         raise NotGraded(f"the file is no notebook: {problem}") from problem
     submission, found = mended(submission, released)
-    notes = [] if answered(submission, released) else ["empty: nothing was answered"]
     nbformat.write(submission, path)
 
     settings = config(root)
     settings.ExecuteSubmission.timeout, settings.ExecuteSubmission.seconds = cell_seconds, seconds
     course = CourseDirectory(config=settings, assignment_id=name, student_id=STUDENT)
-    Autograde(coursedir=course, config=settings).start()
+    autograde, said = Autograde(coursedir=course, config=settings), Said()
+    autograde.log.addHandler(said)
+    try:
+        autograde.start()
+    except NbGraderException as problem:
+        raise NotGraded(said.reason or str(problem)) from problem
 
     graded = nbformat.read(root / "autograded" / STUDENT / name / path.name, as_version=4)
-    notes += stopped(graded)
+    notes = stopped(graded)
     for what, names in found.items():
-        everything = len(names) == sum(1 for cell in released.cells if grade_id(cell))
         if names:
+            everything = len(names) == sum(1 for cell in released.cells if grade_id(cell))
             notes.append(f"{what}: {'the cells of all tasks' if everything else ', '.join(sorted(names))}")
+    if not answered(submission, released) and not found["missing"]:
+        notes.append("empty: nothing was answered")
     with Gradebook(course.db_url) as book_of_marks:
         mine = book_of_marks.find_submission_notebook(name, name, STUDENT)
         return {
