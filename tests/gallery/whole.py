@@ -205,6 +205,11 @@ class Fixed(OnePage):
         super().__init__(784, z_dim)
 
 
+class FixedView(OnePage):
+    def encode(self, x):
+        return super().encode(x.view(-1, 784))
+
+
 class NoSuper(nn.Module):
     def __init__(self, x_dim, z_dim):
         self.encoder = nn.Linear(x_dim, z_dim)
@@ -315,6 +320,7 @@ WRONG = {
         (ListOfLayers, "the model has no parameters"),
         (OneInAList, "does not go where the model goes"),
         (Fixed, "a width is fixed in the code"),
+        (FixedView, "a width is fixed in the code"),
         (nn.Identity, "the model has no method encode"),
         (OneTensor, "cut it in two"),
         (Widths, "the logarithm of a variance may be any number"),
@@ -331,6 +337,12 @@ WRONG = {
         (with_parts(kl=lambda mu, v: -kl(mu, v)), "the KL is added"),
         (with_parts(kl=lambda mu, v: 0 * kl(mu, v)), "the KL is missing"),
         (with_parts(kl=lambda mu, v: kl(mu, v) / 4), "the mean over latent dimensions"),
+        (with_parts(kl=lambda mu, v: kl(mu, v).sum()), "the KL of all images is taken from each"),
+        (
+            with_parts(kl=lambda mu, v: kl(mu[..., None], v[..., None])),
+            "two tensors of different shapes meet",
+        ),
+        (with_parts(reconstruction=lambda a, x: rebuilt(a, x).mean()), "the mean reconstruction of all"),
         (with_parts(kl=lambda mu, v: kl(mu, 2 * v)), "in the KL: log_var is taken for log σ"),
         (with_parts(kl=lambda mu, v: kl(mu, v).detach()), "the KL's is cut"),
         (with_parts(reconstruction=lambda a, x: rebuilt(a, x) / x.shape[1]), "the mean over pixels"),

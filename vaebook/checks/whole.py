@@ -83,7 +83,11 @@ STAYS = (
     PAGE,
     raised=[
         (r"before Module.__init__", "super().__init__() is missing, or comes after the first layer"),
-        (r"cannot be multiplied|size mismatch|normalized_shape", FIXED),
+        (r"cannot be multiplied|size mismatch|normalized_shape|invalid for input of size", FIXED),
+        (
+            r"must match the size of tensor",
+            "two tensors of different shapes meet: both parts are summed over their last axis first",
+        ),
         (r"same dtype|scalar type|same device|found dtype", STAYS),
         (r"between 0 and 1|parameter probs|argument probs", "the logits are taken for probabilities"),
         (r"values to unpack", "encode returns two tensors, mu and log_var, and nothing else"),
@@ -276,6 +280,10 @@ def _value(exam: Exam, model: nn.Module, x_dim: int, z_dim: int) -> bool:
                 lambda r, k, *_: r / x_dim - k / z_dim,
             ),
             ("q and p are swapped in the KL at the draw", lambda r, k, ratio, *_: r + ratio),
+            ("the KL of all images is taken from each of them", lambda r, k, *_: r - k.sum()),
+            ("the mean KL of all images is taken from each of them", lambda r, k, *_: r - k.mean()),
+            ("every image has the reconstruction of all of them", lambda r, k, *_: r.sum() - k),
+            ("every image has the mean reconstruction of all of them", lambda r, k, *_: r.mean() - k),
         ):
             if all_close(makes):
                 exam.fail(seen, text, THREE_WAYS)
@@ -461,8 +469,8 @@ def _judged(exam: Exam, model: nn.Module, x: Tensor, pixels: Tensor) -> dict[str
     mu, log_var = (exam.tensor(part, (len(x), out[0].shape[-1]), {}) for part in out)
     draws = [mu + (0.5 * log_var).exp() * exam.randn(*mu.shape).to(mu.dtype) for _ in range(4)]
     logits = [_decoded(exam, model, z, x.shape[1]) for z in (mu, *draws)]
-    centre, *drawn = (bernoulli(part, x.to(part.dtype)).double() for part in logits)
-    each = 0.5 * (mu.square() + log_var.exp() - 1 - log_var).double()
+    centre, *drawn = (bernoulli(part, x.to(part.dtype)).cpu().double() for part in logits)
+    each = 0.5 * (mu.square() + log_var.exp() - 1 - log_var).cpu().double()
     drawn, cost = torch.stack(drawn).mean(0), each.sum(1)
     return {
         "drawn": drawn,
@@ -470,7 +478,7 @@ def _judged(exam: Exam, model: nn.Module, x: Tensor, pixels: Tensor) -> dict[str
         "kl": cost,
         "each": each.mean(0),
         "active": active_units(mu),
-        "gain": drawn - cost - bernoulli(pixels.expand_as(x), x),
+        "gain": drawn - cost - bernoulli(pixels.expand_as(x), x).cpu().double(),
         "low": min(part.min() for part in logits),
         "high": max(part.max() for part in logits),
     }
@@ -500,7 +508,10 @@ def quantile_grid(exam: Exam) -> Report:
             (n, 2): "the diagonal only: each value of one coordinate is paired with every value of the other",
             (n,): "the values of one coordinate: the grid pairs each with every value of the other",
         }
-        points = exam.tensor(exam.call(n)[0], (n * n, 2), shapes).detach().double().cpu()
+        out = exam.call(n)[0]
+        if isinstance(out, Tensor):
+            exam.device = out.device  # nothing that was given says where the points should lie
+        points = exam.tensor(out, (n * n, 2), shapes).detach().cpu().double()
         if not points.isfinite().all():
             exam.fail(
                 f"for n = {n} there are points at {numbers(points[~points.isfinite()])}",
