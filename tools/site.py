@@ -1,8 +1,9 @@
 """Build the site: `python -m tools.site [folder]`, which is `_build/html` if none is given.
 
-Sphinx wants a folder of sources, and the book is more than one: this stages in `_build/site/staged/pages` the chapters and
-the sheets without solutions, as pages, and what is made from book.yml, references.bib and the committed outputs. In
-`_build/site/staged/downloads` lie the notebooks that the pages offer, beside where the pages will be. Nothing is executed.
+Sphinx wants one folder of sources. So this stages in `_build/site/staged/pages` the chapters, the sheets
+without solutions, and the pages that are made from book.yml, references.bib, the committed outputs and the
+package; and in `_build/site/staged/downloads` the notebooks that pages offer, each where its page will be.
+Nothing is executed.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from nbformat import NotebookNode
 from sphinx.cmd.build import main as sphinx_build
 
 from tools import course, outputs, pairs, references
-from tools.sync import GENERATED, NAVIGATION
+from tools.sync import NAVIGATION
 from vaebook import book
 
 NAME = "site"
@@ -162,7 +163,7 @@ def chapter_tables(root: Path) -> str:
 
 
 def home_page(readme: str, root: Path) -> str:
-    """README for a reader in the browser: the chapters first, no part for authors, links that lead somewhere."""
+    """README for a reader in the browser: the chapters first, nothing for authors, no dead links."""
     start, *sections = re.split(r"^(?=## )", readme, flags=re.M)
     by_title = {section.partition("\n")[0].removeprefix("## "): section for section in sections}
     if missing := {AFTER, "The chapters", LEFT_OUT} - by_title.keys():
@@ -200,8 +201,8 @@ def api_pages(root: Path) -> dict[str, str]:
     rows = [f"| [`vaebook.{name}`](api/{name}.md) | {text} |" for name, text in rooms]
     start = (
         f"# {TITLES['api']}\n\nWhat the chapters write out, they keep in the package `vaebook`; "
-        "a test holds that both are the same. Its modules, ground floor first: none imports from one below it "
-        "in this table.\n\n| Module | What it holds |\n|---|---|\n"
+        "a test holds that both are the same. Its modules, ground floor first: none imports from one below "
+        "it in this table.\n\n| Module | What it holds |\n|---|---|\n"
     )
     pages = {"api.md": start + "\n".join(rows) + "\n"}
     for name, _ in rooms:
@@ -213,7 +214,7 @@ def api_pages(root: Path) -> dict[str, str]:
 
 
 def contents(root: Path) -> str:
-    """The table of contents: book.yml itself, with the home page, the sheets and the pages to look things up."""
+    """The table of contents: book.yml itself, with a home page, the sheets and pages to look things up."""
     toc = yaml.safe_load((root / "book.yml").read_text(encoding="utf-8"))
     sheets = [c for c in book.chapters(root) if c.sheet]
     entries = [{"file": f"notebooks/exercises/{c.stem}", "title": c.label} for c in sheets]
