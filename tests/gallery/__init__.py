@@ -6,9 +6,9 @@ of the text. A name may stand in one module only.
 benchmarks/false_alarms.py measures the first two over many calls.
 """
 
-from gallery import autoencoders, bayes, core, evidence, gap, gradients, prices, regions, whole
+from gallery import autoencoders, bayes, codes, core, evidence, gap, gradients, prices, regions, whole
 
-MODULES = (autoencoders, bayes, core, evidence, gap, gradients, prices, regions, whole)
+MODULES = (autoencoders, bayes, codes, core, evidence, gap, gradients, prices, regions, whole)
 
 
 def _together(kind: str) -> dict[str, list]:

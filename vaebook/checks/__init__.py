@@ -24,6 +24,13 @@ from vaebook.checks.bayes import (
     table_log_evidence,
     table_log_posterior,
 )
+from vaebook.checks.codes import (
+    knn_accuracy,
+    log_density_after,
+    predict_blank_density,
+    rearranged,
+    sample_codes,
+)
 from vaebook.checks.draws import reparameterize, sample_prior, score_function, train_step
 from vaebook.checks.evidence import (
     effective_sample_size,
@@ -77,13 +84,16 @@ __all__ = [
     "implied_beta",
     "importance_weighted_bound",
     "kl_to_standard_normal",
+    "knn_accuracy",
     "leave_one_out",
+    "log_density_after",
     "log_mean_exp",
     "log_posterior_ratio",
     "metropolis_step",
     "pca_error",
     "pca_reconstruct",
     "posterior_by_counting",
+    "predict_blank_density",
     "predict_disagreement",
     "predict_doubled_pixels",
     "predict_halved_noise",
@@ -94,8 +104,10 @@ __all__ = [
     "predict_two_humps",
     "psnr",
     "quantile_grid",
+    "rearranged",
     "reparameterize",
     "reparameterized",
+    "sample_codes",
     "sample_prior",
     "score_function",
     "squared_error",
