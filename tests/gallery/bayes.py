@@ -148,6 +148,11 @@ def kept_stack(*given):
     return torch.stack(kept_list(*given))
 
 
+def masked(sample_z, sample_x, x0, radius, n):
+    z = sample_z(n)
+    return z * ((sample_x(z) - x0).norm(dim=1) < radius)
+
+
 def no_x(sample_z, sample_x, x0, radius, n):
     z = sample_z(n)
     return z[(z - x0[0]).abs() < radius]
@@ -179,6 +184,11 @@ def proposing(propose):
         return torch.where(by_ratio(log_joint(there), log_joint(z), torch.rand_like(z)), there, z)
 
     return walk
+
+
+def all_or_none(log_joint, z, width):
+    there = z + width * torch.randn_like(z)
+    return there if torch.rand(()).log() < (log_joint(there) - log_joint(z)).sum() else z
 
 
 def only_accepted(log_joint, z, width):
@@ -248,6 +258,9 @@ WRONG = {
         (kept_mask, "which draws are kept"),
         (kept_list, "in one tensor"),
         (kept_stack, "there is nothing to put together"),
+        (keeping(lambda away, r: away.norm() < r), "one distance for all images"),
+        (keeping(lambda away, r: away.norm(dim=1) < r / 2), "no mistake that this check knows"),
+        (masked, "those outside are not left out"),
         (no_x, "never called sample_x"),
         (lambda *given: counted(*given).mean(), "no mean or count"),
     ],
@@ -266,17 +279,24 @@ WRONG = {
     "metropolis_step": [
         (accepting(lambda there, here, u: u < 2), "a random walk"),
         (accepting(lambda there, here, u: there >= here), "only climbs"),
+        (accepting(lambda there, here, u: there > here), "only climbs"),
         (accepting(lambda there, here, u: u < (here - there).exp()), "the wrong way round"),
         (accepting(lambda there, here, u: u > (there - here).exp()), "the comparison is turned round"),
         (
             accepting(lambda there, here, u: u <= there - here),
             "the log ratio is compared with a uniform number",
         ),
-        (accepting(lambda there, here, u: u - 1 < there - here), "no mistake that this check knows"),
+        (
+            accepting(lambda there, here, u: u < (0.7 * (there - here)).exp()),
+            "no mistake that this check knows",
+        ),
         (accepting(lambda there, here, u: u < (there - here).sigmoid()), "it is not the largest A"),
         (accepting(lambda there, here, u: u < there.exp() / here.exp()), "probabilities first"),
         (accepting(lambda there, here, u: u < (2 * (there - here)).exp()), "the ratio is squared"),
-        (accepting(by_ratio, u=lambda z: torch.rand(()).to(z)), "one uniform number decides"),
+        (accepting(lambda there, here, u: u < there.exp()), "the joint itself is the probability"),
+        (accepting(lambda there, here, u: u < there / here), "a ratio of logarithms"),
+        (all_or_none, "one decision for all chains"),
+        (accepting(by_ratio, u=lambda z: torch.rand(()).to(z)), "one decision for all chains"),
         (accepting(by_ratio, u=torch.randn_like), "a normal number is compared"),
         (accepting(by_ratio, noise=lambda z: torch.randn(()).to(z)), "one step for all chains"),
         (accepting(by_ratio, noise=torch.rand_like), "not z plus normal noise"),

@@ -279,6 +279,11 @@ WRONG = {
         (of_centres(lambda v: v.exp().mean(0)), "added to every entry"),
         (lambda m, v: m.var(0, correction=0) + v.exp().mean(0), "variances only"),
         (lambda m, v: (m.var(0, correction=0) + v.exp().mean(0)).diag(), "the diagonal alone"),
+        (lambda m, v: torch.corrcoef(m.T), "a correlation"),
+        (
+            lambda m, v: (v.exp().mean(0)).diag() + m.T @ m / len(m) - m.mean(0) @ m.mean(0),
+            "a matrix, and",
+        ),
         (lambda m, v: torch.cov(m), "torch.cov takes variables as rows"),
         (both, "more than the result"),
         (sampled, "there are draws in it"),

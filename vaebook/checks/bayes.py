@@ -269,13 +269,23 @@ def posterior_by_counting(exam: Exam) -> Report:
         if out.dtype == torch.bool or not out.is_floating_point():
             exam.fail(f"numbers of type {out.dtype}", "this says which draws are kept, and not their z")
         if tuple(out.shape) != tuple(right.shape):
+            if out.dim() == 2 and out.shape[1] == n:
+                exam.fail(
+                    f"your function returned shape {tuple(out.shape)}",
+                    "one distance for all images together: each x has its own, over the last axis",
+                )
             for text, near in KEPT:
-                if out.shape == (count := int(near(away, radius).sum()),) and count != len(right):
-                    exam.fail(f"{count} of {n} draws are kept, and {len(right)} lie within the radius", text)
+                chosen = z[near(away, radius)]
+                if out.dim() == 1 and close(out.sort().values, chosen.sort().values):
+                    exam.fail(
+                        f"{len(out)} of {n} draws are kept, and {len(right)} lie within the radius", text
+                    )
+            if out.dim() == 1:
+                seen = f"{len(out)} of {n} draws are kept, and {len(right)} lie within the radius"
+                exam.fail(seen, "those outside are not left out" if len(out) == n else UNKNOWN)
     shapes = {
         (len(right), 2): "x is kept, and not the z it was drawn from",
         (): "one number: draws from the posterior are asked for, and no mean or count of them",
-        (n,): "all draws are kept",
         (len(right), 1): "an axis of length 1 is left over",
     }
     out = exam.tensor(out, tuple(right.shape), shapes).detach()
@@ -400,6 +410,7 @@ def log_posterior_ratio(exam: Exam) -> Report:
 
 # --- a chain that needs ratios only -------------------------------------------------------------------------
 
+LEVEL = -1.0  # the log joint on the upper of two levels, so that it is told from a log ratio
 RULES = (  # of a step to a place where the posterior is r times as high, r < 1: accepted up, and down
     ("every proposal is accepted: a random walk, that the posterior does not hold back", lambda r: (1, 1)),
     ("only climbs are accepted: a maximum is found, and no draw from the posterior", lambda r: (1, 0)),
@@ -414,6 +425,8 @@ RULES = (  # of a step to a place where the posterior is r times as high, r < 1:
         lambda r: (1 / (1 + r), r / (1 + r)),
     ),
     ("the ratio is squared", lambda r: (1, r**2)),
+    ("the joint itself is the probability, and no ratio", lambda r: (math.exp(LEVEL), r * math.exp(LEVEL))),
+    ("a ratio of logarithms, where their difference belongs", lambda r: (1 / (1 - math.log(r) / -LEVEL), 1)),
     ("the root of the ratio", lambda r: (1, r**0.5)),
     ("a coin decides, and not the ratio", lambda r: (0.5, 0.5)),
     ("no proposal is accepted", lambda r: (0, 0)),
@@ -443,14 +456,14 @@ def metropolis_step(exam: Exam) -> Report:
 
     def step(log_joint, z: Tensor, width: float) -> Tensor:
         out = exam.call(log_joint, z, width)[0]
-        if isinstance(out, Tensor) and out.dim() == 1 and len(out) < n:
+        if isinstance(out, Tensor) and out.dim() == 1 and len(out) < len(z):
             exam.fail(
-                f"{n} chains went in, and {len(out)} came out",
+                f"{len(z)} chains went in, and {len(out)} came out",
                 "a chain whose proposal is rejected stays where it is, and counts once more",
             )
-        return exam.tensor(out, (n,), {}).detach()
+        return exam.tensor(out, tuple(z.shape), {}).detach()
 
-    width, start = exam.rand(1.6, 2.4).item(), exam.randn(n)
+    width, start = exam.rand(1.6, 2.4).item(), 9 * exam.randn(n)
     moved = step(lambda z: 0 * z - 7, start, width) - start
     if (moved == 0).double().mean() > 0.001:
         _acceptance(exam, step, n)  # which says more
@@ -482,34 +495,44 @@ def _proposals(exam: Exam, moved: Tensor, width: float) -> None:
 
 def _acceptance(exam: Exam, step, n: int) -> None:
     """A posterior of two levels, and chains that start where one meets the other, on either side."""
-    rows = []
-    for r in exam.rand(0.15, 0.6, 6).tolist():
 
-        def log_joint(z: Tensor, r: float = r) -> Tensor:
-            return torch.where(z > 0, 0.0, math.log(r)).to(z)
+    def shares(r: float, n: int) -> tuple[float, ...]:
+        """r; of the proposals up and down, the share accepted; twice the share that stayed, down and up."""
+
+        def log_joint(z: Tensor) -> Tensor:
+            return torch.where(z > 0, LEVEL, LEVEL + math.log(r)).to(z)
 
         edge = exam.rand(1e-7, 1e-6, n)
         down, up = step(log_joint, edge, 1.0), step(log_joint, -edge, 1.0)
-        shares = [2 * t.double().mean().item() for t in (up > 0, down < 0, down == edge)]
-        rows.append((r, *shares))
-    error = FAR * 2 * (0.25 / n) ** 0.5
+        parts = up > 0, down < 0, down == edge, up == -edge
+        return r, *(2 * part.double().mean().item() for part in parts)
+
+    rows = [shares(exam.rand(low, low + 0.1).item(), n) for low in (0.2, 0.3, 0.4, 0.5)]
+    error = FAR / n**0.5
     wrong = [row for row in rows if max(abs(row[1] - 1), abs(row[2] - row[0])) > error]
     if not wrong:
-        if all(abs(stay - (1 - r)) < error for r, _, _, stay in rows):
+        if all(abs(stay - (1 - r)) < error for r, _, _, stay, _ in rows):
             return exam.hold("accepted by the ratio")
-        exam.fail(
-            "some chains whose proposals are rejected move all the same", "rejected, they stay in place"
-        )
-    r, up, down, _ = wrong[0]
+        exam.fail("chains whose proposals are rejected move all the same", "rejected, they stay in place")
+    r, up, down, *_ = wrong[0]
     seen = (
-        f"of the proposals to a place where the posterior is {r:.2f} times as high, {down:.0%} were "
-        f"accepted; of those the other way {up:.0%}"
+        f"of the proposals to a place where the posterior is {r:.2f} times as high, {min(down, 1):.0%} were "
+        f"accepted; of those the other way {min(up, 1):.0%}"
     )
-    for text, rule in RULES:
-        if all(max(abs(up - min(rule(r)[0], 1)), abs(down - rule(r)[1])) < error for r, up, down, _ in rows):
-            exam.fail(seen, text)
-    if all(min(abs(down), abs(down - 1)) < error for _, _, down, _ in rows):
-        exam.fail(seen, "one uniform number decides for all chains: each needs one of its own")
+    if all(min(abs(down), abs(down - 1)) < error for _, _, down, *_ in rows):
+        again = {round(shares(0.5, 200)[2]) for _ in range(24)}
+        if {0, 1} <= again or any(stay > 1.9 and moved < 0.1 for *_, stay, moved in rows):
+            exam.fail(
+                seen, "one decision for all chains: each needs a uniform number, and a ratio, of its own"
+            )
+
+    def distance(rule) -> float:
+        pairs = [(up, down, *rule(r)) for r, up, down, *_ in rows]
+        return max(max(abs(up - min(u, 1)), abs(down - d)) for up, down, u, d in pairs)
+
+    text, rule = min(RULES, key=lambda known: distance(known[1]))
+    if distance(rule) < error:
+        exam.fail(seen, text)
     exam.fail(seen, UNKNOWN)
 
 

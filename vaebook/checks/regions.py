@@ -193,6 +193,10 @@ def covariance(mu: Tensor, log_var: Tensor) -> Tensor:
     return _covariance(mu, log_var.exp().mean(0))
 
 
+def _correlation(covariance: Tensor) -> Tensor:
+    return covariance / torch.outer(covariance.diag(), covariance.diag()).sqrt()
+
+
 ONLY_CENTRES = "the covariance of the centres alone: a draw also strays from the centre of its region"
 COVARIANCE_MARKS = [
     Mark(ONLY_CENTRES, lambda m, v: _covariance(m, 0 * m[0])),
@@ -209,6 +213,18 @@ COVARIANCE_MARKS = [
     Mark(
         "the mean of the centres is not subtracted: a second moment around 0, and no covariance",
         lambda m, v: torch.diag(v.exp().mean(0)) + m.T @ m / len(m),
+    ),
+    Mark(
+        "the squared length of the mean is subtracted from every entry: m mᵀ is a matrix, and mᵀ m a number",
+        lambda m, v: torch.diag(v.exp().mean(0)) + m.T @ m / len(m) - m.mean(0).square().sum(),
+    ),
+    Mark(
+        "a correlation, whose diagonal is 1, and no covariance",
+        lambda m, v: _correlation(_covariance(m, 0 * m[0])),
+    ),
+    Mark(
+        "a correlation, whose diagonal is 1, and no covariance",
+        lambda m, v: _correlation(covariance(m, v)),
     ),
     Mark("the sum over regions, where their mean belongs", lambda m, v: len(m) * covariance(m, v)),
     Mark(
