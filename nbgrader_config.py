@@ -23,6 +23,7 @@ c.ClearSolutions.code_stub = {
 }
 c.ClearSolutions.text_stub = "*Write your answer here.*"
 
+c.ExecuteSubmission.startup_timeout = 120  # seconds for a kernel to start, and to import PyTorch
 c.ExecuteSubmission.timeout = 60  # seconds for a cell
 c.ExecuteSubmission.seconds = 300  # for a submission
 c.Autograde.autograde_preprocessors = [

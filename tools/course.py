@@ -42,7 +42,7 @@ from vaebook import book
 HAND_IN = "Save the notebook, and hand in the file `{name}.ipynb` under this name."
 MARKS = ("student", "sheet", "automatic", "written", "total", "max", "state", "seconds")
 TO_BE_GRADED = "to be graded"
-SPARE = 180  # seconds that starting a kernel, importing PyTorch, saving and ending may take
+SPARE = 300  # seconds that starting a kernel, importing PyTorch, saving and ending may take
 # A server that has imported nbgrader once, and forks a process for each submission. Windows has none.
 PROCESSES = multiprocessing.get_context(
     "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
@@ -72,7 +72,7 @@ def to_hand_out(chapter: book.Chapter) -> NotebookNode:
     """The source of a sheet that students take to a place of their own: no links that lead nowhere there."""
     notebook = source(chapter)
     ways = book.sheet_navigation(chapter), f"Chapter {chapter.number}: `notebooks/{chapter.path.name}`"
-    notebook.cells[0].source = notebook.cells[0].source.replace(*ways)
+    notebook.cells[0].source = book.sheet_opening(chapter).replace(*ways)
     notebook.cells[-1].source = HAND_IN.format(name=chapter.stem)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -402,7 +402,7 @@ def grade(
             elif again or record.key != submission.key:
                 todo.append(submission)
         jobs = max(1, min(jobs or os.cpu_count() or 1, len(todo)))
-        print(f"{len(todo)} submissions to grade, {jobs} at a time", flush=True)
+        print(f"To grade: {len(todo)}, {jobs} at a time.", flush=True)
         with ThreadPoolExecutor(jobs) as pool:
             try:
                 futures = {pool.submit(run_one, s, empty, cell_seconds, seconds): s for s in todo}
@@ -454,9 +454,9 @@ def report(rows: list[dict], unknown: list[str]) -> None:
     missing = [row for row in rows if row["state"] == "no submission"]
     print("\nThe marks are in marks.csv, the pages for students in feedback/.")
     if waiting:
-        print(f"{len(waiting)} submissions have answers to be graded by hand, in formgrader.")
+        print(f"With answers to be graded by hand, in formgrader: {len(waiting)}.")
     if missing:
-        print(f"{len(missing)} were not handed in.")
+        print(f"Not handed in: {len(missing)}.")
     if odd or unknown:
         print("Please look at:")
     for row in odd:

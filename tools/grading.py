@@ -312,4 +312,7 @@ def main(folder: str, cell_seconds: int, seconds: int) -> None:
         traceback.print_exc()
         name = "" if isinstance(problem, NotGraded) else f"{type(problem).__name__}: "
         result = {"error": f"{name}{' '.join(str(problem).split())}"[:200]}
+        if not (root / "released.ipynb").exists():
+            result = {"error": "it deleted the folder in which it was graded"}
+    root.mkdir(exist_ok=True)
     (root / "result.json").write_text(json.dumps(result), encoding="utf-8")
