@@ -8,7 +8,7 @@ SHELL := bash
 .SHELLFLAGS := -e -u -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help lab test run sync lint exercises release grade
+.PHONY: help lab test run sync lint html exercises release grade
 # The networks of the book are so small that a second thread costs more than it brings, and two threads on two
 # busy cores can be twenty times slower than one.
 OMP_NUM_THREADS ?= 1
@@ -31,6 +31,9 @@ test: $(READY) ## execute every notebook and run every test
 
 run: $(READY) ## execute the chapters and keep their outputs
 	$(PY) -m tools.run
+
+html: $(READY) ## build the site in _build/html, from the outputs that the notebooks hold
+	$(PY) -m tools.site
 
 sync: $(READY) ## bring .md, .ipynb, navigation, references and README's table together
 	$(PY) -m tools.sync

@@ -48,7 +48,6 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 add_module_names = False
 python_use_unqualified_type_names = True
-python_maximum_signature_line_length = 80
 copybutton_selector = "div.cell_input pre, div.highlight pre"
 copybutton_exclude = ".linenos, .gp"
 
@@ -69,7 +68,7 @@ html_context = {"default_mode": "auto"}
 html_theme_options = {
     "logo": {"text": "vaebook", "alt_text": ""},
     "home_page_in_toc": True,
-    "show_navbar_depth": 1,
+    "max_navbar_depth": 1,
     "use_download_button": False,
     "use_fullscreen_button": False,
     "navbar_persistent": [],

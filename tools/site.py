@@ -209,7 +209,7 @@ def api_pages(root: Path) -> dict[str, str]:
         documented = f".. automodule:: vaebook.{name}\n   :members:\n"
         if (root / "vaebook" / name).is_dir():
             documented += "   :imported-members:\n"
-        pages[f"api/{name}.md"] = f"# `vaebook.{name}`\n\n```{{eval-rst}}\n{documented}```\n"
+        pages[f"api/{name}.md"] = f"# vaebook.{name}\n\n```{{eval-rst}}\n{documented}```\n"
     return pages
 
 
@@ -266,9 +266,9 @@ def stage(files: dict[str, bytes], folder: Path) -> None:
             path.write_bytes(content)
 
 
-def build(target: Path, root: Path = book.ROOT, work: Path | None = None) -> int:
-    """Build the site into `target`; `work` is where sources and Sphinx's memory go. Returns an exit code."""
-    work = work or root / "_build" / NAME
+def build(target: Path, root: Path = book.ROOT) -> int:
+    """Build the site into `target`, with what Sphinx reads and remembers in `site` beside it; an exit code."""
+    work = target.parent / NAME
     stage(staged(root), work / "staged")
     if (target / ".buildinfo").exists():  # a site, which may hold pages that the book no longer has
         shutil.rmtree(target)
