@@ -1,1 +1,1 @@
-"""Commands for those who write the book, `python -m tools.sync` and `tools.run`, and who teach, `tools.course`."""
+"""Commands for those who write the book, `python -m tools.sync` and `tools.run`, or teach, `tools.course`."""
