@@ -56,6 +56,11 @@ def grid_without_axis(log_likelihood, axis, d):
     return (log_likelihood(z) + log_prior(z)).logsumexp(0) + d * math.log(axis[1] - axis[0])
 
 
+def grid_flat_prior(log_likelihood, axis, d):
+    z = points(axis, d)
+    return (log_likelihood(z) + log_prior(z)[:, 0]).logsumexp(0) + d * math.log(axis[1] - axis[0])
+
+
 def grid_exp(log_likelihood, axis, d):
     z = points(axis, d)
     return ((log_likelihood(z) + log_prior(z)).exp().sum(0) * (axis[1] - axis[0]) ** d).log()
@@ -154,6 +159,14 @@ def std(log_var):
     return (0.5 * log_var).exp()
 
 
+def by_probabilities(model, x, k):
+    mu, log_var = model.encode(x)
+    q = Normal(mu, std(log_var))
+    z = q.sample((k,))
+    ll = Bernoulli(model.decoder_mean(z)).log_prob(x).sum(-1)
+    return log_mean(Normal(0.0, 1.0).log_prob(z).sum(-1) + ll - q.log_prob(z).sum(-1))
+
+
 def wide_density(model, x, k):
     mu, log_var = model.encode(x)
     z = mu + std(log_var) * torch.randn(k, *mu.shape, device=x.device)
@@ -177,6 +190,7 @@ WRONG = {
         (grid_without_axis, "z keeps an axis for its dimensions"),
         (lambda f, axis, d: f(axis).logsumexp(0), "the grid is not the points"),
         (grid_exp, "exp() vanishes to 0"),
+        (grid_flat_prior, "log p(z) needs an axis more"),
         (grid_product, "no mistake that this check knows"),
         (lambda f, axis, d: f(points(axis, d)), "nothing is summed over the points"),
         (lambda f, axis, d: grid(f, axis, d).sum(), "it is the sum over the images"),
@@ -213,6 +227,7 @@ WRONG = {
         (from_weights(lambda p, ll, q: log_mean(p + ll - 1.3 * q)), "no mistake that this check knows"),
         (closed_form, "the closed form of the KL"),
         (wide_density, "exp(log_var) is used as the standard deviation"),
+        (by_probabilities, "sigmoid first"),
         (seeded, "a seed is set"),
         (lambda model, x, k: bound_at_once(model, x, 1), "one draw for each image, whatever k is"),
         (bound_by(lambda m, v, k: m.expand(k, -1, -1)), "there is no noise"),

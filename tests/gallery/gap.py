@@ -57,7 +57,7 @@ def elbo_at(log_joint, mu, log_sigma, sign=1.0, entropy=1.0):
     return sign * (weights * log_joint(mu + log_sigma.exp() * T)).sum() + entropy * log_sigma
 
 
-def climb(objective, steps=400, lr=0.05, result=lambda mu, log_sigma: (mu.item(), log_sigma.exp().item())):
+def climb(objective, steps=250, lr=0.06, result=lambda mu, log_sigma: (mu.item(), log_sigma.exp().item())):
     """Adam, uphill on objective(log_joint, mu, log_sigma)."""
 
     def fit(log_joint):
@@ -117,7 +117,7 @@ def by_plain_steps(log_joint):
 
 def cut(log_joint, mu, log_sigma):
     q = Normal(mu, log_sigma.exp())
-    z = q.sample((200,))
+    z = q.sample((20,))
     return (log_joint(z) - q.log_prob(z)).mean()
 
 
@@ -127,6 +127,21 @@ def all_cut(log_joint, mu, log_sigma):
 
 def one_draw(log_joint, mu, log_sigma):
     return log_joint(mu + log_sigma.exp() * torch.randn(())) + log_sigma
+
+
+def unweighted(log_joint, mu, log_sigma):
+    return log_joint(mu + log_sigma.exp() * T).mean() + log_sigma
+
+
+def fitted_draws(log_joint):
+    eps = torch.randn(5)
+    return climb(lambda f, m, s: f(m + s.exp() * eps).mean() + s)(log_joint)
+
+
+def sigma_itself(log_joint, mu, sigma):
+    q = Normal(mu, sigma)  # which starts at 0
+    z = q.rsample((50,))
+    return (log_joint(z) - q.log_prob(z)).mean()
 
 
 def fixed_width(log_joint, mu, log_sigma):
@@ -154,7 +169,7 @@ RIGHT = {
     "fit_q": [
         by_lbfgs,
         climb(elbo_at),
-        climb(by_draws, 600, 0.03),
+        climb(by_draws, 300, 0.05),
         climb(by_variance, result=lambda mu, log_var: (mu, (0.5 * log_var).exp())),
         by_search,
         by_plain_steps,
@@ -183,7 +198,7 @@ WRONG = {
         (lambda p, q: q * (q.log() - p.log_softmax(0)), "nothing is summed over the states"),
     ],
     "fit_q": [
-        (climb(cut), "no gradient can reach mu and sigma"),
+        (climb(cut, steps=50), "no gradient can reach mu and sigma"),
         (climb(all_cut), "the gradient is cut"),
         (lambda f: (0.0, 1.0), "was never asked for"),
         (climb(lambda f, m, s: -elbo_at(f, m, s)), "the climb"),
@@ -195,6 +210,9 @@ WRONG = {
         (climb(lambda f, m, s: elbo_at(f, 0 * m, s)), "mu is the same for every model"),
         (climb(elbo_at, steps=0), "was never asked for"),
         (climb(elbo_at, steps=10), "not at the top"),
+        (climb(unweighted), "is not taken under q"),
+        (fitted_draws, "the noise of the draws"),
+        (climb(sigma_itself), "sigma is 0 or below"),
         (climb(one_draw, lr=0.1), "the noise of the draws"),
         (climb(elbo_at, result=lambda m, s: (m.item(), s.item())), "log σ is returned"),
         (climb(elbo_at, result=lambda m, s: (m.item(), (2 * s).exp().item())), "the variance is returned"),

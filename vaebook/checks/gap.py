@@ -271,7 +271,8 @@ def _pair(exam: Exam, out: Any) -> tuple[float, float]:
     "log_joint",
     BOUND,
     raised=[
-        ("does not require grad", "mu and sigma have no influence on what is climbed: the gradient is cut")
+        ("does not require grad", "mu and sigma have no influence on what is climbed: the gradient is cut"),
+        ("parameter scale", "sigma is 0 or below, or nan: climb with its logarithm, which may be any number"),
     ],
     seconds=30.0,
 )
@@ -343,7 +344,7 @@ def _wrong_climb(exam: Exam, targets: list[_Target], found: list[tuple[float, fl
         )
     if max(mus) - min(mus) < 1e-3:
         exam.fail(seen, "mu is the same for every model: it does not move. No gradient reaches it")
-    if max(sigmas) - min(sigmas) < 1e-3 and min(sigmas) > 0.05:
+    if max(sigmas) - min(sigmas) < 1e-3 and min(sigmas) > 0.3:
         exam.fail(
             seen,
             "sigma is the same for every model: it does not move. It is not among the parameters, or "
@@ -363,6 +364,14 @@ def _wrong_climb(exam: Exam, targets: list[_Target], found: list[tuple[float, fl
         exam.fail(seen, "q is too wide by √2 everywhere: its entropy counts twice (as with log σ² for log σ)")
     if near_mu and all_near(ratios, [0.5**0.5] * 2):
         exam.fail(seen, "q is too narrow by √2 everywhere: its entropy counts half")
+    share = sum(ratios) / 2
+    if near_mu and share > 0.1 and all_near(ratios, [share] * 2):
+        exam.fail(
+            seen,
+            f"q is {share:.3g} times as wide as the best one in every model: its entropy has another weight "
+            "than in the ELBO, or the mean of log p(x, z) is not taken under q",
+            BOUND,
+        )
     if near_mu and max(ratios) < 0.6:
         exam.fail(
             seen,
