@@ -34,7 +34,7 @@ import gallery  # noqa: E402
 from classroom import blank, changed, hand_in, solved, without  # noqa: E402
 
 # How many hand in what; the rest of the 30 have one or two answers from the gallery's wrong ones.
-KINDS = {"the book's answers": 2, "answers in other styles": 8, "half of the answers": 2}
+KINDS = {"the book's answers": 2, "answers in other styles": 6, "half of the answers": 2}
 HOSTILE = {
     "hangs": "while True:\n    pass",
     "ends its kernel": "import os\nos._exit(1)",
