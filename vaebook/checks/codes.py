@@ -263,15 +263,18 @@ def knn_accuracy(exam: Exam) -> Report:
         middles = exam.randn(classes, d) + 1.5
         return middles[labels] + exam.randn(n, d), labels
 
-    cases = [(*clusters(40, 2, 2), 5), (*clusters(36, 4, 2), 3), (*clusters(44, 3, 2), 9)]
+    cases = [
+        (*clusters(*size, 2), k) for size, k in (((90, 2), 5), ((120, 5), 3), ((120, 6), 9), ((90, 3), 3))
+    ]
     cases = [
         (codes * (1.0 + torch.arange(codes.shape[1]).to(codes)), labels, k) for codes, labels, k in cases
     ]
     number_values(exam, cases, knn, KNN_MARKS, "share")  # two labels and an odd k: without ties
     for k in (1, 5, 7):
         codes, labels = clusters(150, 2, 4)
+        labels = labels * (labels + 1) // 2  # 0, 1, 3 and 6: a mean of labels is no label
         out = one_number(exam, exam.call(codes, labels, k)[0], "one number was asked for, the share")
-        count = torch.nn.functional.one_hot(_votes(codes, labels, k), 4).sum(1)  # (n, classes)
+        count = torch.nn.functional.one_hot(_votes(codes, labels, k), 7).sum(1)  # (n, classes)
         most = count == count.amax(1, keepdim=True)
         mine = most.gather(1, labels[:, None])[:, 0]
         low, high = (mine & (most.sum(1) == 1)).double().mean().item(), mine.double().mean().item()
@@ -309,8 +312,9 @@ def sample_codes(exam: Exam) -> Report:
     m, d, n = exam.integer(150, 250), 3, 20_000
     sizes = exam.rand(0, 0, d).new_tensor([0.3, 1.0, 3.0])
     mix = torch.eye(d).to(sizes) + exam.rand(0.5, 0.9, d, d).tril(-1)
-    kinds = torch.where(exam.rand(0, 1, m, 1) < 0.5, 2.0, -2.0)  # two clusters: the codes are not normal
-    codes = (exam.randn(m, d) + kinds) @ mix.T * sizes + 2 * exam.rand(1, 2, d) * sizes
+    parts = exam.randn(m, d)
+    parts[:, 0] = 0.4 * parts[:, 0] + 0.9 * parts[:, 0].sign()  # two clusters: the codes are not normal
+    codes = parts @ mix.T * sizes + 2 * exam.rand(1, 2, d) * sizes
 
     def draw(**options: torch.Generator) -> Tensor:
         shapes = {
