@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from vaebook.device import seeded
+from explored import assert_moves
 from vaebook.estimators import leave_one_out, score_function
+from vaebook.explorers.arrays import normals
 from vaebook.explorers.estimators import BARS, ESTIMATES, HIGH, LOW, estimator_explorer
 
 CHOICES = [(2, 1, "none"), (4, 16, "none"), (4, 16, "leave-one-out"), (64, 32, "leave-one-out")]
@@ -22,8 +23,8 @@ def explorer():
 
 def expected(draws: int, dimension: int, baseline: str) -> torch.Tensor:
     """The estimates, (ESTIMATES,), by the package's estimator on the explorer's own draws."""
-    eps = torch.randn(ESTIMATES * 64, 32, generator=seeded(3, "cpu"))[: ESTIMATES * draws, :dimension]
-    mu = torch.ones(dimension)
+    eps = normals(3, ESTIMATES * 64, 32)[: ESTIMATES * draws, :dimension]
+    mu = torch.ones(dimension, dtype=eps.dtype)
     gradients = score_function(
         lambda mu, z: z.square().sum(),
         lambda mu, z: -0.5 * (z - mu).square().sum(),
@@ -91,6 +92,11 @@ def test_what_moves_is_drawn_once(explorer):
     ax = explorer.figure.axes[0]
     assert ax.title.get_animated()
     assert [artist.get_animated() for artist in (*ax.patches, *ax.lines)] == [True, False, True, True]
+
+
+def test_a_move_changes_the_picture_and_moving_back_restores_it(explorer):
+    explorer.still(draws=64, dimension=32, baseline="none")
+    assert_moves(explorer, {"draws": 8, "dimension": 4, "baseline": "leave-one-out"})
 
 
 def test_a_move_takes_less_than_a_second(explorer):

@@ -1,4 +1,4 @@
-"""Figures with sliders: a move draws one picture, and `still` gives the same picture for the page."""
+"""Figures with controls: they move in the reader's browser, and `still` gives the same picture for paper."""
 
 from vaebook.explorers.base import Explorer
 from vaebook.explorers.dimension import draws_explorer

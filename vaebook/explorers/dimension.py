@@ -2,7 +2,6 @@
 
 import math
 
-import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import torch
 from torch import Tensor
@@ -11,7 +10,9 @@ from torch.distributions import kl_divergence
 from vaebook import figures
 from vaebook.evaluation import effective_sample_size
 from vaebook.exact import LinearGaussian
-from vaebook.explorers.base import LABEL, WIDE, Explorer, slider
+from vaebook.explorers.arrays import normals
+from vaebook.explorers.base import Explorer
+from vaebook.explorers.controls import Choice, Slider
 
 PIXELS = 20
 RUNS = 3
@@ -30,7 +31,7 @@ def draws_explorer(noises: tuple[float, ...] = (0.3, 0.5, 1.0, 2.0), seed: int =
     generator = torch.Generator().manual_seed(seed)
     W = torch.linalg.qr(torch.randn(PIXELS, PIXELS, generator=generator, dtype=torch.float64))[0]
     truth, eps = torch.randn(2, PIXELS, generator=generator, dtype=torch.float64)
-    z = torch.randn(2**MOST, RUNS, PIXELS, generator=generator, dtype=torch.float64)
+    z = normals(seed, 2**MOST, RUNS, PIXELS)
     fig, (left, right) = plt.subplots(1, 2, figsize=(8.2, 3.1), width_ratios=(1.4, 1))
     left.axhline(0, color=figures.INK, ls="--", lw=1)
     left.set(xscale="log", xlim=(1, 2**MOST), ylim=(-30, 4))
@@ -38,9 +39,9 @@ def draws_explorer(noises: tuple[float, ...] = (0.3, 0.5, 1.0, 2.0), seed: int =
     right.set(xscale="log", xlim=(0.9, 1.1 * 2**MOST), ylim=(0, 1.03))
     right.set(xlabel="heaviest draws of the first run", ylabel="share of the weight")
     styles = ("-", "--", ":")
-    lines = [left.plot([], [], styles[i], color=figures.PALETTE[i], animated=True)[0] for i in range(RUNS)]
-    (shares,) = right.plot([], [], ".-", color=figures.BLUE, animated=True)
-    titles = [ax.set_title(" ", animated=True) for ax in (left, right)]
+    lines = [left.plot([], [], styles[i], color=figures.PALETTE[i])[0] for i in range(RUNS)]
+    (shares,) = right.plot([], [], ".-", color=figures.BLUE)
+    titles = [ax.set_title(" ") for ax in (left, right)]
     known: dict[tuple[int, float], tuple[Tensor, float, float]] = {}
 
     def scored(d: int, noise: float) -> tuple[Tensor, float, float]:
@@ -53,30 +54,36 @@ def draws_explorer(noises: tuple[float, ...] = (0.3, 0.5, 1.0, 2.0), seed: int =
             known[d, noise] = weights, share_worth(model, x).item(), kl.item()
         return known[d, noise]
 
-    def update(d: int, draws: int, noise: float) -> None:
+    def compute(d: int, draws: int, noise: float) -> dict:
         weights, share, kl = scored(d, noise)
         k = 2**draws
         counts = torch.arange(1, k + 1, dtype=torch.float64)
         estimates = weights[:k].logcumsumexp(0) - counts.log()[:, None]
-        shown = torch.unique(torch.logspace(0, draws, 200, base=2).round().long().clamp(max=k)) - 1
-        for line, estimate in zip(lines, estimates.T, strict=True):
-            line.set_data(counts[shown], estimate[shown])
+        steps = 2 ** torch.linspace(0, draws, 200, dtype=torch.float64)
+        shown = torch.unique(steps.round().long().clamp(max=k)) - 1
         held = weights[:k, 0].softmax(0).sort(descending=True).values.cumsum(0)
-        shares.set_data(counts[shown], held[shown])
         seen = effective_sample_size(weights[:k, :1]).item()
-        titles[0].set_text(f"{k} draws; KL(posterior ‖ prior) = {kl:.1f} nats")
-        titles[1].set_text(f"worth {seen:.1f} draws; in truth {rounded(k * share)}")
+        return {
+            **{f"run{i}": (counts[shown], estimates[shown, i]) for i in range(RUNS)},
+            "shares": (counts[shown], held[shown]),
+            "title": f"{k} draws; KL(posterior ‖ prior) = {kl:.1f} nats",
+            "worth": f"worth {seen:.1f} draws; in truth {rounded(k * share)}",
+        }
 
     return Explorer(
         fig,
-        update,
+        compute,
         {
-            "d": slider(widgets.IntSlider, "latent dimensions", 2, 1, PIXELS, 1),
-            "draws": slider(widgets.IntSlider, "draws, 2 to the", MOST, 0, MOST, 1),
-            "noise": widgets.SelectionSlider(
-                options=noises, value=noises[len(noises) // 2], description="noise", layout=WIDE, style=LABEL
-            ),
+            "d": Slider("latent dimensions", 2, 1, PIXELS, 1),
+            "draws": Slider("draws, 2 to the", MOST, 0, MOST, 1),
+            "noise": Choice("noise", noises, first=noises[len(noises) // 2]),
         },
+        {f"run{i}": run for i, run in enumerate(lines)}
+        | {"shares": shares, "title": titles[0], "worth": titles[1]},
+        script="dimension",
+        # The columns of W are orthonormal: seen along them, every coordinate of x and z stands for itself.
+        data={"seed": seed, "most": MOST, "runs": RUNS, "truth": truth, "eps": W.T @ eps},
+        alt="Three running estimates of log p(x) below the truth, and the share of the heaviest draws",
     )
 
 

@@ -1,12 +1,12 @@
 """Explorers of gradient estimates."""
 
-import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import torch
 
-from vaebook.device import seeded
 from vaebook.estimators import leave_one_out
-from vaebook.explorers.base import LABEL, WIDE, Explorer
+from vaebook.explorers.arrays import normals
+from vaebook.explorers.base import Explorer
+from vaebook.explorers.controls import Choice
 from vaebook.figures import BLUE, INK, RED
 
 ESTIMATES = 400
@@ -20,9 +20,9 @@ def estimator_explorer(seed: int = 0) -> Explorer:
     q is N(mu, I) with every entry of mu equal to 1, and f(z) is the sum of the squares of z. The gradient of
     E_q[f] in the first entry of mu, which is what the estimates estimate, is 2.
     """
-    eps = torch.randn(ESTIMATES * max(DRAWS), max(DIMENSIONS), generator=seeded(seed, "cpu"))
+    eps = normals(seed, ESTIMATES * max(DRAWS), max(DIMENSIONS))
     values_in = (1 + eps).square().cumsum(1)  # column d - 1: f of the first d coordinates
-    edges = torch.linspace(LOW, HIGH, BARS + 1)
+    edges = torch.linspace(LOW, HIGH, BARS + 1, dtype=eps.dtype)
 
     def estimates(draws: int, dimension: int, baseline: str) -> torch.Tensor:
         values = values_in[: ESTIMATES * draws, dimension - 1].view(draws, ESTIMATES)
@@ -35,32 +35,39 @@ def estimator_explorer(seed: int = 0) -> Explorer:
     ax.set(xlabel="estimate of the gradient in $\\mu_1$", ylabel="how often")
     ax.axvline(2, color=INK, ls="--", lw=1.2)
     ax.annotate("exact: 2", (2, 1.24), xytext=(4, 0), textcoords="offset points", fontsize=8)
-    bars = ax.stairs(torch.zeros(BARS).numpy(), edges.numpy(), color=BLUE, fill=True, animated=True)
-    (mean,) = ax.plot([], [], "o", color=RED, ms=6, animated=True)
-    (spread,) = ax.plot([], [], "-", color=RED, lw=2, animated=True)
-    title = ax.set_title(" ", animated=True)
+    bars = ax.stairs(torch.zeros(BARS).numpy(), edges.numpy(), color=BLUE, fill=True)
+    (mean,) = ax.plot([], [], "o", color=RED, ms=6)
+    (spread,) = ax.plot([], [], "-", color=RED, lw=2)
+    title = ax.set_title(" ")
 
-    def update(draws: int, dimension: int, baseline: str) -> None:
+    def compute(draws: int, dimension: int, baseline: str) -> dict:
         found = estimates(draws, dimension, baseline)
         counts = torch.histogram(found.clamp(LOW, HIGH), edges).hist
-        bars.set_data((counts / counts.max()).numpy())
         centre, std = found.mean().item(), found.std().item()
-        mean.set_data([centre], [1.1])
-        spread.set_data([centre - std, centre + std], [1.1, 1.1])
         error = std / ESTIMATES**0.5
-        title.set_text(
-            f"noise of one estimate {std:.1f}; mean of all {centre:.2f}, standard error {error:.2f}"
-        )
-
-    def choice(name: str, options: tuple) -> widgets.SelectionSlider:
-        return widgets.SelectionSlider(options=options, description=name, layout=WIDE, style=LABEL)
+        return {
+            "bars": counts / counts.max(),
+            "mean": ([centre], [1.1]),
+            "spread": ([centre - std, centre + std], [1.1, 1.1]),
+            "title": f"noise of one estimate {std:.1f}; mean of all {centre:.2f}, standard error {error:.2f}",
+        }
 
     return Explorer(
         fig,
-        update,
+        compute,
         {
-            "draws": choice("draws", DRAWS),
-            "dimension": choice("dimension", DIMENSIONS),
-            "baseline": choice("baseline", ("none", "leave-one-out")),
+            "draws": Choice("draws", DRAWS),
+            "dimension": Choice("dimension", DIMENSIONS),
+            "baseline": Choice("baseline", ("none", "leave-one-out")),
         },
+        {"bars": bars, "mean": mean, "spread": spread, "title": title},
+        script="estimators",
+        data={
+            "seed": seed,
+            "estimates": ESTIMATES,
+            "draws": max(DRAWS),
+            "dimensions": list(DIMENSIONS),
+            "range": [LOW, HIGH, BARS],
+        },
+        alt="A histogram of 400 estimates of a gradient, their mean and their spread, and the exact value 2",
     )

@@ -1,6 +1,5 @@
 """The explorer of chapter 4.3: what each price of a nat of KL buys."""
 
-import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import torch
 from torch import Tensor
@@ -8,7 +7,9 @@ from torch import Tensor
 from vaebook import figures
 from vaebook.densities import bernoulli_log_likelihood, kl_to_standard_normal, reparameterize
 from vaebook.device import seeded
-from vaebook.explorers.base import LABEL, WIDE, Explorer
+from vaebook.explorers.arrays import bytes_of
+from vaebook.explorers.base import Explorer
+from vaebook.explorers.controls import Choice
 from vaebook.figures import BLUE, INK, QUIET, RED
 from vaebook.models import VAE
 
@@ -36,41 +37,57 @@ def beta_explorer(models: dict[float, VAE], x: Tensor, draws: int = 6) -> Explor
         shown = torch.cat([x[:draws], model.decoder_mean(mu[:draws]), model.decoder_mean(prior)])
         places[beta] = kl.sum().item(), reconstruction
         heights[beta] = kl.sort(descending=True).values.tolist()
-        screens[beta] = figures.tile(shown, draws).numpy()
+        screens[beta] = bytes_of(figures.tile(shown, draws))
 
     frontier.plot(*zip(*places.values(), strict=True), "o", color=BLUE)
     frontier.set(xlabel="KL (nats per image)", ylabel="reconstruction (nats per image)")
-    (line,) = frontier.plot([], [], "--", color=RED, lw=1.4, animated=True)
-    (ring,) = frontier.plot([], [], "o", color=INK, ms=12, mfc="none", animated=True)
+    (line,) = frontier.plot([], [], "--", color=RED, lw=1.4)
+    (ring,) = frontier.plot([], [], "o", color=INK, ms=12, mfc="none")
     frontier.set(xlim=frontier.get_xlim(), ylim=frontier.get_ylim())  # the line would change them
-    title = frontier.set_title(" ", animated=True)
-    columns = bars.bar(range(1, len(next(iter(heights.values()))) + 1), 0, color=BLUE, animated=True)
+    title = frontier.set_title(" ")
+    columns = bars.bar(range(1, len(next(iter(heights.values()))) + 1), 0, color=BLUE)
     bars.set(ylim=(0, 1.05 * max(max(h) for h in heights.values())), xticks=[])
     bars.set(xlabel="latent dimension, largest first", ylabel="KL (nats per image)")
-    dimensions = bars.set_title(" ", animated=True)
-    picture = screen.imshow(next(iter(screens.values())), vmin=0, vmax=1)
+    dimensions = bars.set_title(" ")
+    picture = screen.imshow(next(iter(screens.values())).numpy() / 255, vmin=0, vmax=1)
     screen.set(xticks=[], yticks=[14, 44, 74], yticklabels=["image", "rebuilt", "prior\ndraw"])
     screen.tick_params(length=0)
     screen.spines[:].set_visible(False)
     screen.set_title("images and decoder means", color=QUIET)
 
-    def update(beta: float) -> None:
-        kl, reconstruction = places[beta]
-        ring.set_data([kl], [reconstruction])
-        ends = frontier.get_xlim()
-        line.set_data(ends, [reconstruction + beta * (end - kl) for end in ends])
-        title.set_text(f"beta {beta:g}: {reconstruction:.1f} - {kl:.1f} = {reconstruction - kl:.1f} nats")
-        for column, height in zip(columns, heights[beta], strict=True):
-            column.set_height(height)
-        used = sum(height > 0.1 for height in heights[beta])
-        dimensions.set_text(f"{used} dimensions above 0.1 nats")
-        picture.set_data(screens[beta])
+    ends = frontier.get_xlim()
 
-    choice = widgets.SelectionSlider(
-        options=[(f"{beta:g}", beta) for beta in models],
-        value=1.0 if 1.0 in models else next(iter(models)),
-        description="beta",
-        layout=WIDE,
-        style=LABEL,
+    def compute(beta: float) -> dict:
+        kl, reconstruction = places[beta]
+        used = sum(height > 0.1 for height in heights[beta])
+        return {
+            "ring": ([kl], [reconstruction]),
+            "line": (ends, [reconstruction + beta * (end - kl) for end in ends]),
+            "title": f"beta {beta:g}: {reconstruction:.1f} - {kl:.1f} = {reconstruction - kl:.1f} nats",
+            "bars": heights[beta],
+            "dimensions": f"{used} dimensions above 0.1 nats",
+            "picture": screens[beta] / 255,
+        }
+
+    return Explorer(
+        fig,
+        compute,
+        {"beta": Choice("beta", list(models), first=1.0 if 1.0 in models else None)},
+        {
+            "ring": ring,
+            "line": line,
+            "title": title,
+            "bars": columns,
+            "dimensions": dimensions,
+            "picture": picture,
+        },
+        script="frontier",
+        data={
+            "betas": list(models),
+            "places": list(places.values()),
+            "heights": list(heights.values()),
+            "screens": torch.stack(list(screens.values())),
+            "ends": ends,
+        },
+        alt="Reconstruction over KL of a model for each beta, the KL of each dimension, and its images",
     )
-    return Explorer(fig, update, {"beta": choice})
