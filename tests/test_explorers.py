@@ -122,10 +122,9 @@ def test_an_unknown_control_is_refused_with_the_known_ones(world, name):
 @each_explorer
 def test_controls_say_what_they_are_and_where_they_go(world, name):
     explorer = world.explorers[name]
-    assert list(explorer.controls) == list(MOVES[name]) == list(explorer.scene["controls"])
-    for control, described in zip(
-        explorer.controls.values(), explorer.scene["controls"].values(), strict=True
-    ):
+    names = [control["name"] for control in explorer.scene["controls"]]
+    assert list(explorer.controls) == list(MOVES[name]) == names
+    for control, described in zip(explorer.controls.values(), explorer.scene["controls"], strict=True):
         assert described["label"] == control.label != ""
         if isinstance(control, Slider):
             assert (described["min"], described["max"]) == (control.min, control.max)
@@ -171,13 +170,13 @@ def test_the_scene_maps_data_to_where_matplotlib_draws_them(world, name):
 def test_every_moving_artist_is_described_and_gets_data(world, name):
     explorer = world.explorers[name]
     state = explorer.state()
-    assert state.keys() == explorer.scene["artists"].keys() == explorer._moving.keys()
+    described = {artist["name"]: artist for artist in explorer.scene["artists"]}
+    assert state.keys() == described.keys() == explorer._moving.keys()
     assert json.loads(json.dumps(state)) == state
     for artist, data in state.items():
-        described = explorer.scene["artists"][artist]
-        if described["kind"] == "image":
-            assert len(data) == np.prod(described["shape"])
-        elif described["kind"] == "line":
+        if described[artist]["kind"] == "image":
+            assert len(data) == np.prod(described[artist]["shape"])
+        elif described[artist]["kind"] == "line":
             assert len(data[0]) == len(data[1]) > 0
     assert all(artist.get_animated() for artist in explorer._moving.values())
 

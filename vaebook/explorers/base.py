@@ -67,7 +67,7 @@ class Explorer(anywidget.AnyWidget):
         self._draw(start)
         plt.close(figure)  # or the notebook would show it below the cell, a second time and without alt text
         scene = describe(figure, moving) | {
-            "controls": {name: control.describe() for name, control in controls.items()},
+            "controls": [{"name": name, **control.describe()} for name, control in controls.items()],
             "alt": alt,
             "drag": drag,
         }

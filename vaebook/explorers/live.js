@@ -104,12 +104,12 @@ function curve({ std, grid: [low, spacing, n] }) {
 
 // A range, for numbers that have an order, or a list of words. `get` and `set` are in the reader's values;
 // `near` is the value on the scale that is nearest to a number.
-function control(name, spec, parent, moved) {
+function control(spec, parent, moved) {
   const id = `vaebook-${Math.random().toString(36).slice(2)}`;
   element("label", { for: id }, parent).textContent = spec.label;
   const words = spec.options?.some((option) => typeof option === "string");
   const input = words ? element("select", { id }, parent) : element("input", { id, type: "range" }, parent);
-  input.dataset.control = name;
+  input.dataset.control = spec.name;
   const output = element("output", { for: id, "aria-hidden": "true" }, parent);
   const [min, max, step] = spec.options ? [0, spec.options.length - 1, 1] : [spec.min, spec.max, spec.step];
   if (words) spec.options.forEach((option, i) => (element("option", { value: i }, input).textContent = option));
@@ -235,7 +235,7 @@ function hatching({ stroke }, parent) {
 function panels(scene, url, parent) {
   const share = (part, all) => (all > 0 ? (100 * part) / all : 0);
   const [whole, high] = scene.size;
-  const images = Object.values(scene.artists).filter(({ kind }) => kind === "image").length;
+  const images = scene.artists.filter(({ kind }) => kind === "image").length;
   const least = images === scene.panels.length ? 0.42 : 0.6; // so small may text become; images have none
   return scene.panels.map(([left, top, width, height], i) => {
     const panel = element("div", { class: "panel" }, parent);
@@ -295,19 +295,18 @@ async function render({ model, el }) {
   const status = element("p", { class: "said", role: "status" }, root);
   card.style.maxWidth = `${scene.size[0]}px`;
   const controls = {};
-  for (const [name, spec] of Object.entries(scene.controls)) {
-    controls[name] = control(name, spec, form, moved);
-  }
+  for (const spec of scene.controls) controls[spec.name] = control(spec, form, moved);
 
   const url = URL.createObjectURL(new Blob([scene.background], { type: "image/webp" }));
   const parts = panels(scene, url, card);
   const axes = scene.axes.map(({ x, y }) => ({ x: scale(x), y: scale(y) }));
-  const artists = Object.entries(scene.artists).map(([name, spec]) => {
-    return { name, kind: spec.kind, move: ARTISTS[spec.kind](spec, axes[spec.axes], parts[spec.axes]) };
+  const artists = scene.artists.map((spec) => {
+    const { name, kind, axes: at } = spec;
+    return { name, kind, move: ARTISTS[kind](spec, axes[at], parts[at]) };
   });
   if (scene.drag) {
     const [name] = scene.drag;
-    const at = scene.artists[name].axes;
+    const at = scene.artists.find((spec) => spec.name === name).axes;
     artists.push({ name, move: draggable(parts[at], axes[at], scene.drag, controls, moved) });
   }
 

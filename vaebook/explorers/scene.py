@@ -74,7 +74,8 @@ def describe(figure: Figure, moving: dict[str, Moving]) -> dict:
         "background": picture.getvalue(),
         "panels": _panels(figure, canvas),
         "axes": [_axes(ax, height) for ax in figure.axes],
-        "artists": {name: _artist(artist, figure, height) for name, artist in ordered},
+        # A list: a notebook's file keeps the names of a dictionary in the order of the alphabet.
+        "artists": [{"name": name, **_artist(artist, figure, height)} for name, artist in ordered],
     }
     figure.set_dpi(dpi)
     return scene
