@@ -8,7 +8,7 @@ SHELL := bash
 .SHELLFLAGS := -e -u -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help lab test run sync lint html exercises release grade
+.PHONY: help lab test test-browser run sync lint html exercises release grade
 # The networks of the book are so small that a second thread costs more than it brings, and two threads on two
 # busy cores can be twenty times slower than one.
 OMP_NUM_THREADS ?= 1
@@ -20,7 +20,7 @@ PY := .venv/bin/python
 READY := .venv/installed
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 lab: $(READY) ## open the book in JupyterLab
 	@test -d exercises || $(PY) -m tools.course exercises
@@ -28,6 +28,9 @@ lab: $(READY) ## open the book in JupyterLab
 
 test: $(READY) ## execute every notebook and run every test
 	$(PY) -m pytest -n 2 --dist=loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=300
+
+test-browser: html ## build the site, look at it and at JupyterLab in Chromium (Debian: apt install chromium)
+	$(PY) -m pytest -n 2 --dist=loadfile tests/browser
 
 run: $(READY) ## execute the chapters and keep their outputs
 	$(PY) -m tools.run
