@@ -20,7 +20,18 @@ from torch import nn
 from gallery import PREDICTED, RIGHT, WRONG
 from gallery.core import seeded_draw
 from vaebook import book, checks
-from vaebook.checks import base, draws, formulas
+from vaebook.checks import (
+    autoencoders,
+    base,
+    bayes,
+    codes,
+    draws,
+    evidence,
+    formulas,
+    gap,
+    gradients,
+    regions,
+)
 
 RIGHT_ANSWERS = [pytest.param(n, f, id=f"{n}-{i}") for n, fs in RIGHT.items() for i, f in enumerate(fs)]
 WRONG_ANSWERS = [pytest.param(n, f, t, id=f"{n}-{t}") for n, fs in WRONG.items() for f, t in fs]
@@ -88,6 +99,23 @@ def test_right_answers_are_not_alarmed_by_chance(name):
         ("gaussian_log_likelihood", formulas.GAUSSIAN_MARKS),
         ("log_mean_exp", formulas.LOG_MEAN_MARKS),
         ("score_function", draws.SCORE_MARKS),
+        ("squared_error", autoencoders.ERROR_MARKS),
+        ("psnr", autoencoders.PSNR_MARKS),
+        ("pca_reconstruct", autoencoders.PCA_MARKS),
+        ("pca_error", autoencoders.PCA_ERROR_MARKS),
+        ("knn_accuracy", codes.KNN_MARKS),
+        ("log_density_after", codes.MOVED_MARKS),
+        ("covariance_of_regions", regions.COVARIANCE_MARKS),
+        ("table_log_evidence", bayes.EVIDENCE_MARKS),
+        ("table_log_posterior", bayes.POSTERIOR_MARKS),
+        ("log_posterior_ratio", bayes.RATIO_MARKS),
+        ("grid_log_evidence", evidence.GRID_MARKS),
+        ("effective_sample_size", evidence.ESS_MARKS),
+        ("elbo_by_enumeration", gap.ELBO_MARKS),
+        ("gap_by_enumeration", gap.GAP_MARKS),
+        ("exact_gradient", gradients.EXACT_MARKS),
+        ("leave_one_out", gradients.OTHERS_MARKS),
+        ("reparameterized", gradients.THROUGH_MARKS),
     ],
 )
 def test_every_mark_is_told_from_all_others(name, marks):
