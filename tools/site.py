@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from sphinx.cmd.build import main as sphinx_build
 from tools import course, outputs, pairs, references
 from tools.sync import NAVIGATION
 from vaebook import book
+from vaebook.explorers import page as explorers
 
 NAME = "site"
 PARTS = {  # the pages after the chapters, by part of the table of contents; the sheets come first
@@ -101,11 +103,14 @@ def claims_page(chapters: tuple[book.Chapter, ...]) -> str:
 # --- pages --------------------------------------------------------------------------------------------------
 
 
-def live(notebook: NotebookNode, output: NotebookNode) -> None:
-    """Change, in place, an output that shows a widget into what a page without a kernel can show.
+def live(output: NotebookNode, models: dict) -> None:
+    """Change an output that shows a widget into what a page without a kernel can show.
 
-    So far that is the text that the explorer has for such pages.
+    An explorer of the package moves there as well; of any other widget its text remains.
     """
+    model = models.get(outputs.view_of(output))
+    if model and explorers.is_explorer(model):
+        output.data["text/html"] = explorers.static_html(model)
     output.data.pop(outputs.VIEW)
 
 
@@ -119,7 +124,7 @@ def page(notebook: NotebookNode, label: str, below: str) -> NotebookNode:
     notebook.cells = [first, *(cell for cell in cells if NAVIGATION not in tags(cell))]
     for output in outputs.all_outputs(notebook):
         if outputs.view_of(output):
-            live(notebook, output)
+            live(output, outputs.widget_models(notebook))
     notebook.metadata.pop("widgets", None)
     return notebook
 
@@ -183,7 +188,7 @@ def bibliography_page(root: Path) -> str:
         cited = [f"[{c.number}](notebooks/{c.path.name})" for c in chapters if key in c.cites]
         parts += [
             f'<div class="work" id="{key}">',
-            f"{references.formatted(work)} Cited in {', '.join(cited)}.",
+            references.formatted(work) + (f" Cited in {', '.join(cited)}." if cited else ""),
             "</div>",
         ]
     return "\n\n".join(parts) + "\n"
@@ -267,11 +272,13 @@ def stage(files: dict[str, bytes], folder: Path) -> None:
 
 
 def build(target: Path, root: Path = book.ROOT) -> int:
-    """Build the site into `target`, with what Sphinx reads and remembers in `site` beside it; an exit code."""
+    """Build the site into `target`, with what Sphinx needs in `site` beside it. Returns an exit code."""
     work = target.parent / NAME
     stage(staged(root), work / "staged")
     if (target / ".buildinfo").exists():  # a site, which may hold pages that the book no longer has
         shutil.rmtree(target)
+    # sphinx-external-toc looks at every object in memory, and PyTorch has one that minds.
+    warnings.filterwarnings("ignore", message="`torch.distributed.reduce_op`", category=FutureWarning)
     options = ["-W", "--keep-going", "-q", "-c", str(root / NAME), "-d", str(work / "doctrees")]
     return sphinx_build([*options, str(work / "staged" / "pages"), str(target)])
 
