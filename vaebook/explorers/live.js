@@ -286,8 +286,11 @@ function draggable(panel, { x, y }, [, xName, yName], controls, moved) {
 
 async function render({ model, el }) {
   const scene = model.get("scene");
-  // Jupyter's shortcuts must not take the arrow keys away from a control.
-  const root = element("div", { class: "vaebook-explorer", "data-lm-suppress-shortcuts": "true" }, el);
+  const root = element("div", { class: "vaebook-explorer" }, el);
+  root.addEventListener("keydown", (event) => {
+    // Jupyter's shortcuts would take the arrow keys away from a control, and delete a cell at d, d.
+    if (!(event.ctrlKey || event.metaKey || event.altKey || event.shiftKey)) event.stopPropagation();
+  });
   const update = explorer(await unpack(model.get("data")));
 
   const form = element("div", { class: "controls" }, root);
