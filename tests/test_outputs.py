@@ -7,6 +7,8 @@ import pytest
 from chapters import code_cells, each_chapter, each_notebook, printed, read
 from tools.outputs import all_outputs, view_of, widget_models
 from tools.pairs import code_hash
+from vaebook.explorers.page import EXPORT, is_explorer
+from vaebook.explorers.page import HERE as EXPLORERS
 
 MACHINE = re.compile(r"(?<![\w.])/(?:home|Users|root|tmp|work|var|mnt|opt)/|[A-Z]:\\|\bat 0x[0-9a-f]{6,}")
 
@@ -63,6 +65,17 @@ def test_widgets_can_be_drawn_without_a_kernel(chapter):
     views = {view_of(output) for output in all_outputs(notebook)} - {None}
     assert views, "a chapter has at least one explorer"
     assert views <= set(widget_models(notebook)), "run `make run`: the state of a widget was not saved"
+
+
+@each_chapter
+def test_its_explorer_is_live_and_of_the_package_as_it_is(chapter):
+    explorers = [model["state"] for model in widget_models(read(chapter.path)).values() if is_explorer(model)]
+    assert explorers, "the explorer of a chapter moves without a kernel"
+    for state in explorers:
+        assert state["_esm"].startswith((EXPLORERS / "live.js").read_text("utf-8")), "run `make run`"
+        script = state["_esm"].removeprefix((EXPLORERS / "live.js").read_text("utf-8")).removesuffix(EXPORT)
+        assert script.strip() in {path.read_text("utf-8").strip() for path in EXPLORERS.glob("*.js")}
+        assert state["_css"] == (EXPLORERS / "live.css").read_text("utf-8"), "run `make run`"
 
 
 @each_notebook

@@ -13,7 +13,7 @@ Its modules, ground floor first; none imports from one below it in this list:
     evaluation   what the book's claims are measured with
     figures      one style, image grids, latent planes
     diagrams     drawn models and computation graphs
-    explorers    figures with sliders
+    explorers    figures with sliders, live in a browser without a kernel too
     checks       checks of a learner's answers, which say which mistake was made
     book         reads book.yml, the list of chapters
 """
