@@ -365,7 +365,7 @@ def _wrong_climb(exam: Exam, targets: list[_Target], found: list[tuple[float, fl
     if near_mu and all_near(ratios, [0.5**0.5] * 2):
         exam.fail(seen, "q is too narrow by √2 everywhere: its entropy counts half")
     share = sum(ratios) / 2
-    same = all_near(ratios, [share] * 2) and share > 0.1
+    same = abs(ratios[0] - ratios[1]) < 0.02 * share and share > 0.1
     if near_mu and max(ratios) < 0.6 and not same:
         exam.fail(
             seen,
