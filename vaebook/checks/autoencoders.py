@@ -171,6 +171,7 @@ BETWEEN = "the images of a batch influence each other, as normalisation over a b
         ("cannot be multiplied", WIDTHS + "code_dim belongs"),
         ("more than 1 value per channel", BETWEEN + "a single image must have a code too"),
     ],
+    seconds=30,
 )
 def autoencoder(exam: Exam) -> Report:
     """A function (x_dim, code_dim) -> (encoder, decoder): two new modules at each call.
@@ -435,7 +436,7 @@ class Step:
 ROWS = "every image belongs into exactly one batch of an epoch"
 
 
-@check("model x optimizer batch_size generator", LOOP)
+@check("model x optimizer batch_size generator", LOOP, seconds=30)
 def train_epoch(exam: Exam) -> Report:
     """A function (model, x, optimizer, batch_size, generator) -> the mean error of an image over the epoch.
 
