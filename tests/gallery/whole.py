@@ -90,17 +90,17 @@ class ByForward(OnePage):
 
 
 @functools.cache
-def trained(kind, epochs, part):
+def trained(kind, epochs, part, lr, batch, sign):
     """A model of this kind after a few epochs on the digits that come with the book."""
     with torch.random.fork_rng(), torch.enable_grad():
         torch.manual_seed(0)
         x = data.binarize(getattr(data.load("mnist5k", "cpu"), part))
         model = kind(784, 8)
-        optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+        optimizer = torch.optim.Adam(model.parameters(), lr=lr)
         for _ in range(epochs):
-            for rows in torch.randperm(len(x)).split(64):
+            for rows in torch.randperm(len(x)).split(batch):
                 optimizer.zero_grad()
-                (-model.elbo(x[rows]).mean()).backward()
+                (sign * model.elbo(x[rows]).mean()).backward()
                 optimizer.step()
     return model.requires_grad_(False)
 
@@ -108,9 +108,9 @@ def trained(kind, epochs, part):
 class Later(nn.Module):
     """A model that is trained when it is first used."""
 
-    def __init__(self, kind, epochs=3, part="train"):
+    def __init__(self, kind, epochs=3, part="train", lr=5e-3, batch=64, sign=-1):
         super().__init__()
-        self.how = kind, epochs, part
+        self.how = kind, epochs, part, lr, batch, sign
         self.weight = nn.Parameter(torch.zeros(1))  # which says where the model lies
 
     def parameters(self, recurse=True):
@@ -122,6 +122,55 @@ class Later(nn.Module):
 
     def decode(self, z):
         return trained(*self.how).decode(z.cpu())
+
+
+# --- right answers: a training loop -------------------------------------------------------------------------
+
+
+def loop(
+    order=lambda n, epoch: torch.randperm(n),
+    make=lambda weights: torch.optim.Adam(weights, lr=4e-3),
+    loss=lambda elbo: -elbo.mean(),
+    zero=lambda optimizer: optimizer.zero_grad(),
+    again=lambda rows, epoch: rows,
+    size=64,
+):
+    def train(model, x, epochs):
+        optimizer = make(model.parameters())
+        for epoch in range(epochs):
+            for rows in again(order(len(x), epoch).split(size), epoch):
+                zero(optimizer)
+                loss(model.elbo(x[rows])).backward()
+                optimizer.step()
+
+    return train
+
+
+def loop_loader(model, x, epochs):
+    model.train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-2, momentum=0.9)
+    batches = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x), 100, shuffle=True)
+    record = []
+    for _ in range(epochs):
+        for (batch,) in batches:
+            elbo = model.elbo(batch)
+            elbo.sum().neg().backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            model.zero_grad()
+        with torch.no_grad():
+            record.append(model.elbo(x).mean().item())
+    return record
+
+
+def loop_by_hand(model, x, epochs):
+    for _ in range(epochs):
+        shuffled = x[torch.randperm(len(x), device=x.device)]
+        for i in range(0, len(x), 32):
+            loss = -model.elbo(shuffled[i : i + 32]).mean()
+            weights = list(model.parameters())
+            for weight, slope in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+                weight.data -= 0.01 * slope
 
 
 def grid(n):
@@ -149,6 +198,7 @@ RIGHT = {
         ByForward,
         lambda x_dim, z_dim: PackageVAE(x_dim, z_dim, (20,)),
     ],
+    "train_loop": [loop(), loop(size=8), loop(size=512), loop_loader, loop_by_hand],
     "trained_vae": [Later(OnePage), Later(AtTheDraw)],
     "quantile_grid": [grid, grid_loops, grid_mesh],
 }
@@ -292,6 +342,46 @@ def three(self, x):
     return z
 
 
+def new_each_step(model, x, epochs):
+    for _ in range(epochs):
+        for rows in torch.randperm(len(x)).split(64):
+            optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
+            optimizer.zero_grad()
+            (-model.elbo(x[rows]).mean()).backward()
+            optimizer.step()
+
+
+def step_first(model, x, epochs):
+    optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
+    for _ in range(epochs):
+        for rows in torch.randperm(len(x)).split(64):
+            loss = -model.elbo(x[rows]).mean()
+            optimizer.zero_grad()
+            optimizer.step()
+            loss.backward()
+
+
+def never(model, x, epochs):
+    for _ in range(epochs):
+        for rows in torch.randperm(len(x)).split(64):
+            (-model.elbo(x[rows]).mean()).backward()
+
+
+def once_shuffled(model, x, epochs):
+    order = torch.randperm(len(x))
+    loop(lambda n, epoch: order)(model, x, epochs)
+
+
+def printing(model, x, epochs):
+    for _ in range(epochs):
+        loop()(model, x, 1)
+        print(model.elbo(x).mean())
+
+
+def bce_mean(logits, x):
+    return -F.binary_cross_entropy_with_logits(logits, x)
+
+
 class Centres(OnePage):
     """An autoencoder in the clothes of a VAE."""
 
@@ -347,6 +437,7 @@ WRONG = {
             "two tensors of different shapes meet",
         ),
         (with_parts(reconstruction=lambda a, x: rebuilt(a, x).mean()), "the mean reconstruction of all"),
+        (with_parts(reconstruction=bce_mean), "one mean over all pixels of all images"),
         (with_parts(kl=lambda mu, v: kl(mu, 2 * v)), "in the KL: log_var is taken for log σ"),
         (with_parts(kl=lambda mu, v: kl(mu, v).detach()), "the KL's is cut"),
         (with_parts(reconstruction=lambda a, x: rebuilt(a, x) / x.shape[1]), "the mean over pixels"),
@@ -373,12 +464,38 @@ WRONG = {
         (with_draw(lambda mu, v: noisy(mu, v.detach())), "minus the KL alone"),
         (Blind, "what encode answers has no gradient"),
     ],
+    "train_loop": [
+        (never, "step() is never called"),
+        (step_first, "there was no gradient"),
+        (lambda model, x, epochs: None, "elbo is never asked for"),
+        (loop(loss=lambda elbo: elbo.mean()), "uphill"),
+        (loop(loss=lambda elbo: (-elbo).exp().mean().log()), "another loss"),
+        (loop(zero=lambda optimizer: None), "gradients are not zeroed"),
+        (new_each_step, "a new optimizer for each step"),
+        (loop(order=lambda n, epoch: torch.arange(n)), "nothing is shuffled"),
+        (once_shuffled, "every epoch has the same order"),
+        (loop(again=lambda rows, epoch: sorted(rows, key=len)[1:]), "which is smaller, is left out"),
+        (loop(again=lambda rows, epoch: rows[:5]), "images are left out"),
+        (loop(order=lambda n, epoch: torch.randint(n, (n,))), "or drawn anew for each batch"),
+        (loop(size=10_000), "one step an epoch"),
+        (loop(again=lambda rows, epoch: rows if epoch < 1 else ()), "one epoch, whatever"),
+        (
+            loop(
+                lambda n, epoch: torch.arange(n),
+                again=lambda rows, epoch: [rows[i] for i in torch.randperm(len(rows))],
+            ),
+            "the batches are shuffled, and not the images",
+        ),
+        (printing, "under torch.no_grad()"),
+    ],
     "trained_vae": [
         (OnePage, "the trained model itself is asked for"),
         (Later(OnePage, 0), "it has hardly been trained"),
         (Later(with_draw(no_grad)), "the latent dimensions are asleep"),
         (Later(Centres), "only the centres were trained"),
         (Later(Free), "the codes cost more than they earn"),
+        (Later(OnePage, lr=1e-3, batch=200), "too few or too small steps"),
+        (Later(OnePage, sign=1), "the loop climbs down"),
         (Later(Ruined, 0), "training ran away"),
         (Later(Probabilities), "decode answers with probabilities"),
         (Later(OnePage, 20, "test"), "the test images were trained on"),

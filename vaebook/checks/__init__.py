@@ -62,7 +62,7 @@ from vaebook.checks.gradients import (
 )
 from vaebook.checks.prices import implied_beta, predict_doubled_pixels
 from vaebook.checks.regions import covariance_of_regions, predict_disagreement, vae_networks
-from vaebook.checks.whole import quantile_grid, trained_vae, vae
+from vaebook.checks.whole import quantile_grid, train_loop, trained_vae, vae
 
 __all__ = [
     "Mistake",
@@ -115,6 +115,7 @@ __all__ = [
     "table_log_evidence",
     "table_log_posterior",
     "train_epoch",
+    "train_loop",
     "train_step",
     "trained_vae",
     "vae",
