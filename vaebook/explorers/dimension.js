@@ -10,8 +10,8 @@ function explorer({ seed, most, runs, truth, eps }) {
     return new Float64Array(k).map((_, draw) => {
       const start = (draw * runs + run) * pixels;
       let squares = 0;
-      for (let i = 0; i < d; i++) squares += (x[i] - z[start + i]) ** 2;
-      return tail + scale - squares / (2 * noise ** 2);
+      for (let i = 0; i < d; i++) squares += square(x[i] - z[start + i]);
+      return tail + scale - squares / (2 * square(noise));
     });
   }
 

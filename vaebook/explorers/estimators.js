@@ -2,24 +2,28 @@
 function explorer({ seed, estimates, draws: most, dimensions, range: [low, high, bars] }) {
   const width = dimensions.at(-1);
   const eps = normals(seed, estimates * most * width);
-  const rows = Array.from({ length: estimates * most }, (_, i) => i);
+  const rows = new Float64Array(estimates * most).map((_, i) => i * width);
+  const scores = rows.map((start) => eps[start]);
   // f of the first coordinates, for each dimension that can be chosen.
-  const scores = rows.map((i) => eps[i * width]);
-  const valuesIn = new Map();
-  for (const dimension of dimensions) {
-    valuesIn.set(dimension, rows.map((i) => sumOfSquares(eps, i * width, dimension)));
-  }
+  const valuesIn = new Map(
+    dimensions.map((dimension) => [dimension, rows.map((start) => sumOfSquares(eps, start, dimension))]),
+  );
 
   function estimate(column, draws, values, leaveOneOut) {
-    const own = Array.from({ length: draws }, (_, draw) => draw * estimates + column);
-    const total = leaveOneOut ? sum(own.map((i) => values[i])) : 0;
-    const subtracted = (value) => (leaveOneOut ? (total - value) / (draws - 1) : 0);
-    return mean(own.map((i) => (values[i] - subtracted(values[i])) * scores[i]));
+    const end = draws * estimates;
+    let [total, all] = [0, 0];
+    for (let i = column; i < end; i += estimates) total += values[i];
+    for (let i = column; i < end; i += estimates) {
+      const subtracted = leaveOneOut ? (total - values[i]) / (draws - 1) : 0;
+      all += (values[i] - subtracted) * scores[i];
+    }
+    return all / draws;
   }
 
   return ({ draws, dimension, baseline }) => {
     const values = valuesIn.get(dimension);
-    const found = rows.slice(0, estimates).map((i) => estimate(i, draws, values, baseline === "leave-one-out"));
+    const leaveOneOut = baseline === "leave-one-out";
+    const found = Array.from({ length: estimates }, (_, i) => estimate(i, draws, values, leaveOneOut));
     const counts = new Array(bars).fill(0);
     for (const value of found) {
       const part = (Math.min(Math.max(value, low), high) - low) / (high - low);
@@ -40,6 +44,6 @@ function explorer({ seed, estimates, draws: most, dimensions, range: [low, high,
 
 function sumOfSquares(eps, start, dimension) {
   let total = 0;
-  for (let i = start; i < start + dimension; i++) total += (1 + eps[i]) ** 2;
+  for (let i = start; i < start + dimension; i++) total += square(1 + eps[i]);
   return total;
 }

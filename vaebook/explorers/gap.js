@@ -4,7 +4,7 @@ function explorer({ std, grid, z, points, floor, words }) {
   const named = Object.entries(points).map(([name, x]) => [name, scored(x).evidence]);
   const evidences = Object.fromEntries(named);
   const steps = Float64Array.from({ length: 2001 }, (_, i) => (i - 1000) / 100);
-  const densities = steps.map((t) => Math.exp(-(t ** 2) / 2));
+  const densities = steps.map((t) => Math.exp(-square(t) / 2));
   const total = sum(densities);
   const across = Array.from(z);
   return ({ point, mu, sigma }) => {

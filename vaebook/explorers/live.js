@@ -30,6 +30,7 @@ async function unpack(part) {
 }
 
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
+const square = (x) => x * x; // many times as fast as x ** 2
 const sum = (xs) => xs.reduce((total, x) => total + x, 0);
 const mean = (xs) => sum(xs) / xs.length;
 const row = (array, i) => array.subarray(i * array.shape.at(-1), (i + 1) * array.shape.at(-1));
@@ -40,7 +41,7 @@ function logSumExp(xs) {
 }
 
 function normalLogDensity(x, mean, std) {
-  return -(((x - mean) / std) ** 2) / 2 - Math.log(std) - Math.log(2 * Math.PI) / 2;
+  return -square((x - mean) / std) / 2 - Math.log(std) - Math.log(2 * Math.PI) / 2;
 }
 
 // Linear layers with a ReLU between each two, from what `rounded` of arrays.py makes of them.
@@ -87,7 +88,7 @@ function curve({ std, grid: [low, spacing, n] }) {
   const prior = grid.map((z) => normalLogDensity(z, 0, 1));
   const constant = -2 * Math.log(std) - Math.log(2 * Math.PI);
   const logLikelihood = (m1, m2, [x1, x2]) =>
-    constant - ((x1 - m1) ** 2 + (x2 - m2) ** 2) / (2 * std ** 2);
+    constant - (square(x1 - m1) + square(x2 - m2)) / (2 * square(std));
   const logJoint = (z, x) =>
     normalLogDensity(z, 0, 1) + logLikelihood(2 * Math.cos(z), Math.sin(2 * z), x);
   // On the whole grid: log p(x|z), log p(z|x), and log p(x).
