@@ -166,6 +166,11 @@ def in_place(mu, log_var):
     return kl
 
 
+def unset(mu, log_var):
+    kl += formulas.kl(mu, log_var)  # noqa: F821, F841
+    return kl
+
+
 def noisy_broken(mu, log_var):
     print("secret")
     raise KeyError("nothing here")
@@ -180,6 +185,9 @@ HOSTILE = [
     (lambda mu, log_var: quit(), "tried to end Python"),
     (noisy_broken, "KeyError: 'nothing here', at `raise KeyError(\"nothing here\")`; on mu ("),
     (in_place, "mu is changed in place"),
+    (lambda mu, log_var: 0 * mu if mu > 0 else mu, "an if asks one question"),
+    (unset, "a name is used before it is set"),
+    (lambda mu, log_var: unset, "returned a function"),
     (lambda mu, log_var: None, "no return"),
     (lambda mu, log_var: formulas.kl(mu, log_var).numpy(), "leaves PyTorch"),
     (lambda mu, log_var: 3.0, "no tensor"),

@@ -164,6 +164,11 @@ def on_a_grid(model, z1, z2, x):
     return (model.log_joint(z1, x) - log_evidence) - (model.log_joint(z2, x) - log_evidence)
 
 
+def one_maximum(log_prior, log_likelihood):
+    values = joint(log_prior, log_likelihood)
+    return (values - values.max()).exp().sum(0).log() + values.max()
+
+
 def accepting(rule, noise=torch.randn_like, u=torch.rand_like):
     """A step with another rule: the log joint there and here, and uniform numbers -> which are accepted."""
 
@@ -213,6 +218,7 @@ WRONG = {
         (lambda p, v: v.logsumexp(0) - math.log(len(v)), "the mean over states replaces the prior"),
         (lambda p, v: joint(p, v).logsumexp(1), "the sum runs over the images"),
         (lambda p, v: joint(p, v).exp().sum(0).log(), "probabilities first"),
+        (one_maximum, "each column needs its own"),
         (lambda p, v: joint(p, v).exp().sum(0), "its logarithm is missing"),
         (lambda p, v: joint(p, v).sum(0), "log of a product"),
         (lambda p, v: (p.exp()[:, None] * v).sum(0), "the logarithm belongs outside the sum"),
@@ -291,7 +297,8 @@ WRONG = {
             "no mistake that this check knows",
         ),
         (accepting(lambda there, here, u: u < (there - here).sigmoid()), "it is not the largest A"),
-        (accepting(lambda there, here, u: u < there.exp() / here.exp()), "probabilities first"),
+        (accepting(lambda there, here, u: u < there.exp() / here.exp()), "0/0 is no number"),
+        (accepting(lambda there, here, u: (there - here).exp() > 0.5), "always judged alike"),
         (accepting(lambda there, here, u: u < (2 * (there - here)).exp()), "the ratio is squared"),
         (accepting(lambda there, here, u: u < there.exp()), "the joint itself is the probability"),
         (accepting(lambda there, here, u: u < there / here), "a ratio of logarithms"),

@@ -47,6 +47,16 @@ def gap_softmax(log_joint, q):
     return (q * ratio.log()).sum(0)
 
 
+def dropped(log_joint, q):
+    terms = log_joint - q.log()
+    return (q * torch.where(terms.isfinite(), terms, 0)).sum(0)
+
+
+def gap_softmax_log(log_joint, q):
+    terms = q.log() - log_joint.softmax(0).log()
+    return (q * torch.where(q > 0, terms, 0)).sum(0)
+
+
 # --- the best normal q --------------------------------------------------------------------------------------
 
 T = torch.linspace(-6, 6, 241)
@@ -57,7 +67,7 @@ def elbo_at(log_joint, mu, log_sigma, sign=1.0, entropy=1.0):
     return sign * (weights * log_joint(mu + log_sigma.exp() * T)).sum() + entropy * log_sigma
 
 
-def climb(objective, steps=250, lr=0.06, result=lambda mu, log_sigma: (mu.item(), log_sigma.exp().item())):
+def climb(objective, steps=600, lr=0.06, result=lambda mu, log_sigma: (mu.item(), log_sigma.exp().item())):
     """Adam, uphill on objective(log_joint, mu, log_sigma)."""
 
     def fit(log_joint):
@@ -99,7 +109,7 @@ def by_variance(log_joint, mu, log_var):
 
 
 def by_search(log_joint):
-    mu, sigma = torch.meshgrid(torch.linspace(-3, 3, 121), torch.linspace(0.2, 1.6, 57), indexing="ij")
+    mu, sigma = torch.meshgrid(torch.linspace(-3, 3, 401), torch.linspace(0.1, 1.6, 151), indexing="ij")
     z = mu[..., None] + sigma[..., None] * T
     values = ((-0.5 * T.square()).softmax(0) * log_joint(z)).sum(-1) + sigma.log()
     best = values.argmax()
@@ -108,10 +118,10 @@ def by_search(log_joint):
 
 def by_plain_steps(log_joint):
     phi = torch.tensor([0.0, 0.0], dtype=torch.float64, requires_grad=True)
-    for _ in range(600):
+    for _ in range(2000):
         (slope,) = torch.autograd.grad(elbo_at(log_joint, *phi), phi)
         with torch.no_grad():
-            phi += 0.05 * slope
+            phi += 0.01 * slope
     return phi[0].item(), phi[1].exp().item()
 
 
@@ -119,6 +129,22 @@ def cut(log_joint, mu, log_sigma):
     q = Normal(mu, log_sigma.exp())
     z = q.sample((20,))
     return (log_joint(z) - q.log_prob(z)).mean()
+
+
+def sampled(log_joint, mu, log_sigma):
+    z = Normal(mu, log_sigma.exp()).sample((100,))
+    return log_joint(z).mean() + log_sigma
+
+
+def prior_twice(log_joint, mu, log_sigma):
+    kl = 0.5 * (mu.square() + (2 * log_sigma).exp() - 1 - 2 * log_sigma)
+    return elbo_at(log_joint, mu, log_sigma, entropy=0.0) - kl
+
+
+def weighted(log_joint, mu, log_sigma):
+    q = Normal(mu, log_sigma.exp())
+    z = q.rsample((100,))
+    return (q.log_prob(z) * log_joint(z)).mean()
 
 
 def all_cut(log_joint, mu, log_sigma):
@@ -165,11 +191,11 @@ def laplace(log_joint):
 
 RIGHT = {
     "elbo_by_enumeration": [checked.elbo, elbo_where, elbo_loops, elbo_distribution],
-    "gap_by_enumeration": [checked.gap, gap_difference, gap_distributions, gap_torch, gap_softmax],
+    "gap_by_enumeration": [checked.gap, gap_difference, gap_torch],
     "fit_q": [
         by_lbfgs,
         climb(elbo_at),
-        climb(by_draws, 300, 0.05),
+        climb(by_draws, 600, 0.02),
         climb(by_variance, result=lambda mu, log_var: (mu, (0.5 * log_var).exp())),
         by_search,
         by_plain_steps,
@@ -178,6 +204,7 @@ RIGHT = {
 WRONG = {
     "elbo_by_enumeration": [(mark.makes, mark.text) for mark in checked.ELBO_MARKS]
     + [
+        (dropped, "mask where q is 0"),
         (lambda p, q: (q * (p - q.log())).sum(0), "0 times an infinite logarithm"),
         (lambda p, q: (q * p - torch.xlogy(q, q)).sum(0), "0 times an infinite logarithm"),
         (lambda p, q: (q * (p.exp() / (q + 1e-20)).log()).nan_to_num().sum(0), "exp() vanishes to 0"),
@@ -188,6 +215,9 @@ WRONG = {
     ],
     "gap_by_enumeration": [(mark.makes, mark.text) for mark in checked.GAP_MARKS]
     + [
+        (gap_distributions, "exp() vanishes to 0"),
+        (gap_softmax, "exp() vanishes to 0"),
+        (gap_softmax_log, "exp() vanishes to 0"),
         (lambda p, q: F.kl_div(q.log(), p.softmax(0), reduction="none").sum(0), "the wrong direction"),
         (lambda p, q: F.kl_div(p.log_softmax(0), q), "one number"),
         (lambda p, q: (q * (q.log() - p.log_softmax(0))).sum(0), "0 times an infinite logarithm"),
@@ -199,6 +229,12 @@ WRONG = {
     ],
     "fit_q": [
         (climb(cut, steps=50), "no gradient can reach mu and sigma"),
+        (climb(sampled, steps=400), "only the entropy is climbed"),
+        (climb(prior_twice), "the prior counts twice"),
+        (climb(weighted, steps=600), "and is no weight"),
+        (climb(elbo_at, steps=50, lr=0.01), "too few steps"),
+        (climb(by_draws, steps=100, lr=0.01), "too few steps"),
+        (climb(elbo_at, result=lambda m, s: (m, s.exp()[None])), "a tensor without axes"),
         (climb(all_cut), "the gradient is cut"),
         (lambda f: (0.0, 1.0), "was never asked for"),
         (climb(lambda f, m, s: -elbo_at(f, m, s)), "the climb"),

@@ -26,6 +26,16 @@ UNKNOWN = "no mistake that this check knows by its numbers"
 STUB = "Write your answer in place of this line."
 
 
+RAISED = (  # messages of exceptions that betray the same mistake in every task
+    (
+        "Boolean value of Tensor with more than one value is ambiguous",
+        "an if asks one question, and the tensor holds an answer for each row: torch.where chooses element "
+        "by element",
+    ),
+    ("local variable .* (not associated|before assignment)", "a name is used before it is set"),
+)
+
+
 class Mistake(AssertionError):
     """What a check found: `seen`, the numbers; `mark`, the mistake they betray; `read`, where to read."""
 
@@ -144,6 +154,8 @@ def copied(value: Any, track: bool) -> Any:
 
 
 def described(value: Any) -> str:
+    if inspect.isroutine(value):
+        return "a function"
     if isinstance(value, Tensor):
         return f"{tuple(value.shape)}" if value.dim() else f"a tensor {value.item():.3g}"
     return f"{value:.3g}" if isinstance(value, float) else f"{value!r}"[:40]
@@ -272,7 +284,7 @@ class Exam:
         ]
         message = " ".join(str(error).split())[:200]
         seen = f"your function raised {type(error).__name__}: {message}{lines[-1] if lines else ''}; {on}"
-        for pattern, mark in self.raised:
+        for pattern, mark in (*self.raised, *RAISED):
             if re.search(pattern, message):
                 self.fail(seen, mark)
         self.fail(seen, "the function does not run on every input that it is meant for")

@@ -140,13 +140,22 @@ def _table(exam: Exam, right, marks: list[Mark], shapes, what: str) -> None:
             ("it is right where all states have the same prior", lambda p, v: (0 * p - math.log(len(p)), v))
         ],
     )
-    for table in (values - 1000, values - 90_000, 500 * values):
+    apart = values + 2000 * torch.arange(batch).to(values) - 90_000
+    for table in (values - 1000, values - 90_000, apart, 500 * values):
         out, expected = exam.call(prior, table)[0], right(prior, table)
+        if table is apart and not close(out - expected, 0 * expected):
+            exam.fail(
+                f"where images are 2,000 nats apart your function gives {numbers(out)}, where it should be "
+                f"{numbers(expected)}",
+                "one maximum for all images: each column needs its own",
+                NAMES,
+            )
         if not close(out - expected, 0 * expected):
             exam.fail(
                 f"for log-likelihoods from {table.min():.0f} to {table.max():.0f} your function gives "
                 f"{numbers(out)}, where it should be {numbers(expected)}",
                 EARLY,
+                NAMES,
             )
     exam.hold("log-likelihoods of -1000")
 
@@ -426,7 +435,10 @@ RULES = (  # of a step to a place where the posterior is r times as high, r < 1:
     ),
     ("the ratio is squared", lambda r: (1, r**2)),
     ("the joint itself is the probability, and no ratio", lambda r: (math.exp(LEVEL), r * math.exp(LEVEL))),
-    ("a ratio of logarithms, where their difference belongs", lambda r: (1 / (1 - math.log(r) / -LEVEL), 1)),
+    (
+        "a ratio of logarithms, which is near 1 at -2000: it is the exp() of their difference",
+        lambda r: (1 / (1 - math.log(r) / -LEVEL), 1),
+    ),
     ("the root of the ratio", lambda r: (1, r**0.5)),
     ("a coin decides, and not the ratio", lambda r: (0.5, 0.5)),
     ("no proposal is accepted", lambda r: (0, 0)),
@@ -526,6 +538,13 @@ def _acceptance(exam: Exam, step, n: int) -> None:
                 seen, "one decision for all chains: each needs a uniform number, and a ratio, of its own"
             )
 
+        if all((down > 0.5) == (r > 0.5) for r, _, down, *_ in rows):
+            exam.fail(
+                seen,
+                "the same proposal is always judged alike: accept with probability A, by comparing it with a "
+                "uniform number",
+            )
+
     def distance(rule) -> float:
         pairs = [(up, down, *rule(r)) for r, up, down, *_ in rows]
         return max(max(abs(up - min(u, 1)), abs(down - d)) for up, down, u, d in pairs)
@@ -559,7 +578,10 @@ def _stationary(exam: Exam, step, n: int) -> None:
                 f"{UNKNOWN}; it is right for log joints near 0" if math.isfinite(change.mean()) else EARLY,
             )
     if torch.equal(z, start):
-        exam.fail("where log joints lie near -2000, no chain moves", EARLY)
+        exam.fail(
+            "where log joints lie near -2000, no chain moves",
+            "both joints are exp(-2000) = 0, and 0/0 is no number: subtract the logarithms, then exp()",
+        )
     exam.hold("the posterior stays what it is")
 
 
