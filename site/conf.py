@@ -58,6 +58,7 @@ html_js_files = [("vaebook.js", {"defer": "defer"})]
 html_favicon = "_static/favicon.svg"
 html_logo = "_static/favicon.svg"
 templates_path = ["_templates"]
+html_sidebars = {"**": ["brand.html", "sbt-sidebar-nav.html"]}
 html_copy_source = False
 html_show_copyright = False
 html_use_index = False
