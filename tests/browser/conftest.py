@@ -60,7 +60,7 @@ def opened(chromium) -> Iterator[Callable[..., Watched]]:
         context = chromium.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         watched = Watched(context.new_page(), SITE.as_uri())
-        watched.page.goto((SITE / name).as_uri(), wait_until="load")
+        watched.page.goto(f"{SITE.as_uri()}/{name}", wait_until="load")
         return watched
 
     yield open_page
