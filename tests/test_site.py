@@ -155,6 +155,15 @@ def test_a_chapter_is_whole(site, chapter):
     assert (site / "notebooks" / chapter.path.name).read_bytes() == chapter.path.read_bytes()
 
 
+def test_the_home_page_opens_with_an_explorer_and_a_still_for_paper(site):
+    home = pages(site)["index.html"]
+    assert home.markup.count("<div class='vaebook-live'>") == 1
+    assert home.markup.index("vaebook-live") < home.markup.index('id="the-chapters"')
+    [still] = [image for image in home.images if "_images/" in image["src"]]
+    assert home.markup.index(still["src"]) < home.markup.index("vaebook-live")
+    assert "explorer.still(" not in home.text
+
+
 @each_chapter
 def test_each_claim_has_its_figure_and_a_link_to_its_cell(site, chapter):
     claims = (site / "claims.html").read_text(encoding="utf-8")

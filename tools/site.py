@@ -8,6 +8,7 @@ Nothing is executed.
 
 import argparse
 import html
+import itertools
 import re
 import shutil
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 import nbformat
 import yaml
 from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
 from sphinx.cmd.build import main as sphinx_build
 
 from tools import course, outputs, pairs, references
@@ -39,6 +41,11 @@ TITLES = {
 }
 # What of README a reader of the site does not need, and what comes before the rest.
 LEFT_OUT, AFTER = "How the book is made", "Two commands"
+# The chapter whose explorer opens the home page, and what stands above it there.
+OPENING = "2"
+INVITATION = """Each point of this map is a code, two numbers. Drag the dot: an autoencoder, trained in
+[chapter {number}]({page}), decodes the point in your browser. Between the digits lie points that give none.
+What if an image's code were a region and not a point? That is a variational autoencoder."""
 
 
 def tags(cell: NotebookNode) -> list[str]:
@@ -158,8 +165,9 @@ def chapter_tables(root: Path) -> str:
         if isinstance(entry, book.Chapter):
             file = f"{entry.stem}.ipynb"
             sheet = f"[{entry.sheet.minutes} min](notebooks/exercises/{file})" if entry.sheet else "—"
+            question = re.sub(r"(\w)_(\w)\b", r"\1<sub>\2</sub>", entry.question)
             rows.append(
-                f"| [{entry.label}](notebooks/{file})<br>{entry.question} "
+                f"| [{entry.label}](notebooks/{file})<br>{question} "
                 f"| {entry.minutes} min | {entry.seconds} s | {sheet} |"
             )
         else:
@@ -167,17 +175,42 @@ def chapter_tables(root: Path) -> str:
     return "\n".join(rows).strip()
 
 
-def home_page(readme: str, root: Path) -> str:
-    """README for a reader in the browser: the chapters first, nothing for authors, no dead links."""
+def opening(chapter: book.Chapter) -> NotebookNode:
+    """A chapter's explorer, with the still figure before it, as a notebook that shows no code."""
+    notebook = page(pairs.read(chapter.path), "", "")
+    for still, explorer in itertools.pairwise(notebook.cells):
+        shown = [output.get("data", {}).get("text/html", "") for output in explorer.get("outputs", ())]
+        if any("vaebook-live" in text for text in shown):
+            still.metadata.tags, explorer.metadata.tags = ["remove-input", "still"], ["remove-input"]
+            notebook.cells = [still, explorer]
+            return notebook
+    raise book.BookError(f"{chapter.path.name} has no explorer; let tools.site.OPENING name another chapter.")
+
+
+def home_page(root: Path) -> NotebookNode:
+    """README for a reader in the browser: an explorer and the chapters first, nothing for authors.
+
+    Links to what the site does not have become text.
+    """
+    readme = (root / "README.md").read_text(encoding="utf-8")
     start, *sections = re.split(r"^(?=## )", readme, flags=re.M)
     by_title = {section.partition("\n")[0].removeprefix("## "): section for section in sections}
     if missing := {AFTER, "The chapters", LEFT_OUT} - by_title.keys():
         raise book.BookError(f"README.md has no section {missing.pop()!r}, which tools.site looks for.")
+    title, introduction, promises = start.split("\n\n", 2)
     _, after = by_title.pop("The chapters").split("<!-- /chapters -->")
     del by_title[LEFT_OUT]
-    text = "".join([start, "## The chapters\n\n", chapter_tables(root), after, *by_title.values()])
+    below = "".join([promises, "## The chapters\n\n", chapter_tables(root), after, *by_title.values()])
+    [chapter] = [chapter for chapter in book.chapters(root) if chapter.number == OPENING]
+    above = [title, introduction, INVITATION.format(number=OPENING, page=f"notebooks/{chapter.path.name}")]
+    notebook = opening(chapter)
     here = r"(?!https?:|notebooks/|#)"
-    return re.sub(rf"\[([^]]+)\]\({here}[^)]*\)", r"\1", text)
+    first, last = (
+        new_markdown_cell(re.sub(rf"\[([^]]+)\]\({here}[^)]*\)", r"\1", text), id=name)
+        for name, text in {"above": "\n\n".join(above), "below": below}.items()
+    )
+    notebook.cells = [first, *notebook.cells, last]
+    return notebook
 
 
 def bibliography_page(root: Path) -> str:
@@ -241,7 +274,7 @@ def staged(root: Path) -> dict[str, bytes]:
     chapters = book.chapters(root)
     texts = {
         "pages/_toc.yml": contents(root),
-        "pages/index.md": home_page((root / "README.md").read_text(encoding="utf-8"), root),
+        "pages/index.ipynb": nbformat.writes(home_page(root)),
         "pages/notation.md": (root / NAME / "notation.md").read_text(encoding="utf-8"),
         "pages/claims.md": claims_page(chapters),
         "pages/bibliography.md": bibliography_page(root),

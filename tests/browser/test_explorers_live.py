@@ -17,9 +17,7 @@ from vaebook.explorers.controls import Slider
 from vaebook.explorers.page import static_html
 from vaebook.models import VAE, BetaVAE
 
-WITH_EXPLORER = [
-    name for name in pages("notebooks/*.html") if "vaebook-live" in (SITE / name).read_text("utf-8")
-]
+WITH_EXPLORER = [name for name in pages() if "vaebook-live" in (SITE / name).read_text("utf-8")]
 each_page = pytest.mark.parametrize("name", WITH_EXPLORER)
 ROOT = ".vaebook-explorer"
 STATE = f"JSON.stringify(document.querySelector('{ROOT}').explorer.state())"
@@ -28,7 +26,7 @@ TOLERANCE = 1e-4
 
 
 def test_most_explorers_are_live():
-    assert len(WITH_EXPLORER) >= 6
+    assert len(WITH_EXPLORER) >= 7 and "index.html" in WITH_EXPLORER
 
 
 @pytest.fixture
@@ -81,6 +79,43 @@ def test_the_pointer_moves_a_control(live, name):
             break
     assert page.evaluate(STATE) != state
     assert picture(page) != before
+
+
+CODE = "document.querySelector('.vaebook-explorer').explorer.state().point.flat()"
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (820, 1180), (1400, 900)])
+def test_a_visitor_drags_the_dot_of_the_home_page_and_sees_another_digit(live, width, height):
+    watched = live("index.html", width=width, height=height, reduced_motion="reduce")
+    page = watched.page
+    page.evaluate("scrollTo(0, 0)")
+    picture_box = page.locator(f"{ROOT} .picture").bounding_box()
+    assert picture_box["y"] < height, "it is not on the first screen"
+    assert page.evaluate("document.getAnimations().length") == 0
+    digit = page.locator(f"{ROOT} canvas").first
+    before, code = digit.screenshot(), page.evaluate(CODE)
+    handle = page.locator(f"{ROOT} .handle")
+    handle.scroll_into_view_if_needed()
+    box = handle.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 60, y - 10, steps=4)
+    page.mouse.up()
+    after = page.evaluate(CODE)
+    assert after[0] < code[0] - 0.5 and after[1] > code[1]
+    assert digit.screenshot() != before
+    assert not watched.complaints
+
+
+def test_the_home_page_shows_its_still_figure_only_where_no_script_draws(live, opened):
+    page = live("index.html").page
+    still, explorer = page.locator(".tag_still img"), page.locator(ROOT)
+    assert explorer.is_visible() and not still.is_visible()
+    page.emulate_media(media="print")
+    assert still.is_visible() and not explorer.is_visible()
+    without = opened("index.html", java_script_enabled=False).page
+    assert without.locator(".tag_still img").is_visible()
 
 
 @each_page
