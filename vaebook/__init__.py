@@ -9,6 +9,7 @@ Its modules, ground floor first; none imports from one below it in this list:
     bounds       the evidence lower bound and its parts, importance weights
     estimators   gradients of expectations: score function, reparameterized, finite differences
     models       Autoencoder, VAE and beta-VAE
+    backprop     the gradients of these models, written out: faster than autograd's, and equal
     training     fit(): one training loop for all models
     evaluation   what the book's claims are measured with
     figures      one style, image grids, latent planes
