@@ -32,9 +32,11 @@ def test_every_chapter_has_its_page():
 
 
 @each_page
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_opens_without_complaints_and_is_accessible(opened, name, scheme):
-    watched = opened(name, color_scheme=scheme)
+@pytest.mark.parametrize(
+    ("scheme", "width"), [("light", WIDTHS[2]), ("dark", WIDTHS[2]), ("dark", WIDTHS[0])]
+)
+def test_it_opens_without_complaints_and_is_accessible(opened, name, scheme, width):
+    watched = opened(name, width=width, color_scheme=scheme)
     page = watched.page
     assert page.locator("h1").first.is_visible()
     assert not watched.complaints
