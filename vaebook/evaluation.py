@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-from sklearn import manifold
-from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -86,6 +84,9 @@ def knn_accuracy(
 
     codes (n, d), labels (n,), test_codes (m, d), test_labels (m,). Introduced in: chapter 1 (used).
     """
+    # Here and below: scikit-learn takes a second to import, and most chapters do without.
+    from sklearn.neighbors import KNeighborsClassifier
+
     vote = KNeighborsClassifier(k).fit(_array(codes), _array(labels))
     return float(vote.score(_array(test_codes), _array(test_labels)))
 
@@ -96,6 +97,8 @@ def trustworthiness(x: Tensor, codes: Tensor, k: int = 10) -> float:
     x (n, pixels), codes (n, d). 1 if all do, about 0.5 for a random arrangement.
     Source: Venna and Kaski (2001), as scikit-learn computes it.
     """
+    from sklearn import manifold
+
     return float(manifold.trustworthiness(_array(x), _array(codes), n_neighbors=k))
 
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import torch
+from scipy import special
 from torch import Tensor
 
 SECONDS = 5.0  # that all calls of the learner's function in one check may take together
@@ -34,6 +35,21 @@ RAISED = (  # messages of exceptions that betray the same mistake in every task
     ),
     ("local variable .* (not associated|before assignment)", "a name is used before it is set"),
 )
+
+
+def p_uniform(values: np.ndarray) -> float:
+    """p-value of "many independent draws from the uniform law on [0, 1]", of Kolmogorov and Smirnov.
+
+    Written out because importing scipy.stats takes a second, which every sheet would wait for.
+    """
+    values, n = np.sort(values), len(values)
+    gap = max((np.arange(1, n + 1) / n - values).max(), (values - np.arange(n) / n).max())
+    return float(special.kolmogorov(n**0.5 * gap))
+
+
+def p_normal(values: np.ndarray) -> float:
+    """p-value of "many independent draws from N(0, 1)"."""
+    return p_uniform(special.ndtr(values))
 
 
 class Mistake(AssertionError):
