@@ -175,6 +175,7 @@ def test_each_claim_has_its_figure_and_a_link_to_its_cell(site, chapter):
             re.S,
         )
         assert re.search(r"<pre>[^<]*\d", found[0]), f"claim {claim} has no figure"
+        assert ":</pre>" not in found[0], f"claim {claim} announces figures that are not there"
         anchors = re.findall(rf'href="{re.escape(there)}#([^"]*)"', found[0])
         assert anchors and set(anchors) <= set(pages(site)[there].ids)
 

@@ -74,12 +74,20 @@ def anchors(notebook: NotebookNode) -> Iterator[tuple[NotebookNode, str, str]]:
 
 
 def measurements(notebook: NotebookNode) -> dict[str, list[Measurement]]:
-    """What the cells of a chapter printed for each claim, `claim 4.2.2 · …` without the claim's name."""
+    """What the cells of a chapter printed for each claim, `claim 4.2.2 · …` without the claim's name.
+
+    What follows a line that ends with a colon belongs to it.
+    """
     found: dict[str, list[Measurement]] = {}
     for cell, claim, anchor in anchors(notebook):
         text = "".join(output.text for output in cell.outputs if output.output_type == "stream")
         start = f"claim {claim} · "
-        lines = [line.removeprefix(start) for line in text.splitlines() if line.startswith(start)]
+        lines, goes_on = [], False
+        for line in text.splitlines():
+            if line.startswith("claim "):
+                goes_on = line.startswith(start) and line.endswith(":")
+            if line.startswith(start) or goes_on:
+                lines.append(line.removeprefix(start))
         found.setdefault(claim, []).append(Measurement(anchor, tuple(lines)))
     return found
 
