@@ -26,6 +26,7 @@ c.ClearSolutions.text_stub = "*Write your answer here.*"
 c.ExecuteSubmission.startup_timeout = 120  # seconds for a kernel to start, and to import PyTorch
 c.ExecuteSubmission.timeout = 60  # seconds for a cell
 c.ExecuteSubmission.seconds = 300  # for a submission
+c.ExecuteSubmission.shutdown_kernel = "immediate"  # a graceful end takes more than a second
 c.Autograde.autograde_preprocessors = [
     grading.ExecuteSubmission,
     steps.LimitOutput,

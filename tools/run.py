@@ -93,6 +93,7 @@ def execute(path: Path, timeout: float = TIMEOUT) -> Result:
             timeout=timeout,
             kernel_name="python3",
             record_timing=False,
+            shutdown_kernel="immediate",  # a graceful end takes more than a second
             coalesce_streams=True,
             resources={"metadata": {"path": str(path.parent)}},
             extra_arguments=["--IPKernelApp.log_level=ERROR"],

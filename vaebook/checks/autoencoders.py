@@ -22,14 +22,10 @@ from vaebook.checks.base import (
     per_image,
     prediction,
 )
+from vaebook.checks.places import GOOD_FOR, LOOP, NUMBER, SMALLER, ZIP
 from vaebook.evaluation import psnr as right_psnr
 from vaebook.models import squared_error as error
 
-NUMBER = 'chapter 1, "The smallest example: one number"'
-LOOP = 'chapter 1, "The code of an autoencoder"'
-ZIP = 'chapter 1, "Is it like zip?"'
-SMALLER = 'chapter 1, "What does a smaller code cost?"'
-GOOD_FOR = 'chapter 1, "What it is good for"'
 SEED = "a seed is set inside the function: the caller cannot have another draw"
 
 

@@ -23,13 +23,8 @@ from vaebook.checks.base import (
     p_normal,
     prediction,
 )
+from vaebook.checks.places import COUNT, ENOUGH, NAMES, RULE, WHAT
 from vaebook.exact import LatentVariableModel
-
-RULE = 'chapter 4.0, "Two states"'
-NAMES = 'chapter 4.0, "The same names in a VAE"'
-COUNT = 'chapter 4.0, "A curve, where everything can be seen"'
-WHAT = 'chapter 4.0, "What exactly is unknown?"'
-ENOUGH = 'chapter 4.0, "Where a normal distribution, or one encoder, is not enough"'
 
 FAR = 6.0  # standard errors
 

@@ -25,13 +25,7 @@ from vaebook.checks.base import (
     prediction,
 )
 from vaebook.checks.draws import FAR, dependence, z_scores
-
-BLIND = 'chapter 2, "What the loss cannot see"'
-MEANING = 'chapter 2, "Are the codes meaningless?"'
-PLACES = 'chapter 2, "Places where no image was"'
-DENSITY = 'chapter 2, "No probability"'
-VOTE = 'chapter 1, "Nobody told it what a seven is"'
-
+from vaebook.checks.places import BLIND, DENSITY, MEANING, PLACES, VOTE
 
 # --- another arrangement of the codes -----------------------------------------------------------------------
 

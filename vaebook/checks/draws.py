@@ -13,19 +13,9 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from vaebook.checks.base import UNKNOWN, Exam, Mark, Report, check, close, numbers, p_normal, p_uniform
+from vaebook.checks.places import BASELINE, EASY, INSIDE, LATENT, LOOP, MOVE, NEW, PRICE, SAME, SCORE
 from vaebook.densities import bernoulli_log_likelihood, kl_to_standard_normal
 from vaebook.models import VAE
-
-MOVE = 'chapter 4.5, "Move the noise"'
-SAME = 'chapter 4.5, "Is it still the same distribution?"'
-INSIDE = 'chapter 4.5, "The gradient goes inside"'
-SCORE = 'chapter 4.4, "The score function"'
-EASY = 'chapter 4.4, "The easy half"'
-BASELINE = 'chapter 4.4, "A baseline, and latent coins"'
-LOOP = 'chapter 1, "The code of an autoencoder"'
-PRICE = 'chapter 4.3, "The price that nobody mentions"'
-NEW = 'chapter 3, "One image, many draws"'
-LATENT = 'chapter 3, "Why it is called latent"'
 
 FAR = 6.0  # standard errors
 SEED = "a seed is set inside the function: every call makes the same draw"

@@ -24,15 +24,10 @@ from vaebook.checks.base import (
     prediction,
 )
 from vaebook.checks.draws import FAR, SEED, dependence, z_scores
-from vaebook.checks.formulas import BITS, REVENUE, bernoulli_each
+from vaebook.checks.formulas import BITS, bernoulli_each
+from vaebook.checks.places import DRAWS, HOW_MANY, REVENUE, STAND_IN, SUM, TIGHTER
 from vaebook.densities import gaussian_log_likelihood, kl_to_standard_normal
 from vaebook.models import VAE
-
-SUM = 'chapter 4.1, "The integral as a sum"'
-DRAWS = 'chapter 4.1, "Draws instead of a grid"'
-HOW_MANY = 'chapter 4.1, "How many draws?"'
-STAND_IN = 'chapter 4.1, "The way out: a stand-in"'
-TIGHTER = 'chapter 4.2, "A tighter bound, for more draws"'
 
 UNDERFLOW = (
     "probabilities are computed before their logarithm is taken: exp() vanishes to 0. An image of 784 pixels "

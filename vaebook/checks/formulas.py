@@ -12,14 +12,7 @@ from torch.nn import functional as F
 
 from vaebook import densities
 from vaebook.checks.base import UNKNOWN, Exam, Mark, Report, check, close, described, numbers, per_image
-
-COST = 'chapter 4.3, "The cost in closed form"'
-REVENUE = 'chapter 4.3, "The revenue is a log-likelihood"'
-PRICE = 'chapter 4.3, "The price that nobody mentions"'
-LOSS = 'chapter 4.2, "What the loss will be"'
-TIGHTER = 'chapter 4.2, "A tighter bound, for more draws"'
-BOUND = 'chapter 4.2, "A lower bound"'
-TWO_TERMS = 'chapter 3, "Two terms"'
+from vaebook.checks.places import BOUND, COST, LOSS, PRICE, REVENUE, TIGHTER, TWO_TERMS
 
 BITS = "bits, by logarithms of base 2, where the book counts in nats"
 PIXELS = "the mean over pixels, where their sum belongs: every pixel is a factor of p(x|z)"

@@ -22,14 +22,7 @@ from vaebook.checks.base import (
 )
 from vaebook.checks.evidence import UNDERFLOW
 from vaebook.checks.formulas import BITS
-
-LINES = 'chapter 4.2, "Five lines"'
-NEVER = 'chapter 4.2, "The second mean is never negative"'
-BOUND = 'chapter 4.2, "A lower bound"'
-WITHOUT = 'chapter 4.2, "A mean over q, without drawing"'
-TIGHT = 'chapter 4.2, "How tight?"'
-TIGHTER = 'chapter 4.2, "A tighter bound, for more draws"'
-
+from vaebook.checks.places import BOUND, LINES, NEVER, TIGHT, TIGHTER, WITHOUT
 
 # --- the bound and the gap of a model with a few states -----------------------------------------------------
 

@@ -18,14 +18,7 @@ from vaebook.checks.base import (
     numbers,
     prediction,
 )
-
-EASY = 'chapter 4.4, "The easy half"'
-SCORE = 'chapter 4.4, "The score function"'
-CUTS = 'chapter 4.4, "What a draw cuts"'
-BASELINE = 'chapter 4.4, "A baseline, and latent coins"'
-MOVE = 'chapter 4.5, "Move the noise"'
-INSIDE = 'chapter 4.5, "The gradient goes inside"'
-NOISY = 'chapter 4.5, "How noisy?"'
+from vaebook.checks.places import BASELINE, CUTS, EASY, INSIDE, MOVE, NOISY, SCORE
 
 NO_GRAPH = "does not require grad|not have been used|does not have a grad"
 

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from vaebook.checks.base import UNKNOWN, Exam, Option, Report, check, described, prediction
-from vaebook.checks.formulas import COST, PRICE, REVENUE
+from vaebook.checks.places import COST, PRICE, REVENUE
 from vaebook.densities import bernoulli_log_likelihood, kl_to_standard_normal
 
 

@@ -4,12 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from vaebook.checks.base import Exam, Mark, Option, Report, check, close, described, numbers, prediction
-
-REGION = 'chapter 3, "From a point to a region"'
-TWO_TERMS = 'chapter 3, "Two terms"'
-TOGETHER = 'chapter 3, "What is better, and what is not"'
-LATENT = 'chapter 3, "Why it is called latent"'
-DRAWS = 'chapter 3, "One image, many draws"'
+from vaebook.checks.places import LATENT, NEW, REGION, TOGETHER, TWO_TERMS
 
 SQUEEZED = "an axis disappeared: squeeze() removes every axis of length 1"
 
@@ -315,20 +310,20 @@ predict_disagreement = prediction(
             lambda one, two: 0.02 * two <= one < 0.5 * two,
             "most of the difference is expected from z. But two draws from one region are decoded to nearly "
             "the same probabilities, and pixels drawn from the same probabilities still differ",
-            DRAWS,
+            NEW,
         ),
         "c": Option(
             "images drawn from one z differ in more than half as many pixels, and in less than nine tenths",
             lambda one, two: 0.5 * two <= one < 0.9 * two,
             "both draws are expected to matter about alike. Decoder means of two draws hardly differ, where "
             "every pixel that is not sure differs in many pairs",
-            DRAWS,
+            NEW,
         ),
         "d": Option(
             "images drawn from one z differ in nearly as many pixels as those drawn from two",
             lambda one, two: 0.9 * two <= one <= 1.1 * two,
             "the draw of z is expected to change next to nothing; in this model it does change the image",
-            DRAWS,
+            NEW,
         ),
     },
 )

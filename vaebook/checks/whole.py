@@ -19,17 +19,8 @@ from vaebook.checks.autoencoders import ROWS, Step, Watched, error
 from vaebook.checks.base import UNKNOWN, Exam, Report, check, close, described, numbers, per_image
 from vaebook.checks.draws import FAR, SEED, law
 from vaebook.checks.formulas import BERNOULLI_MARKS, KL_MARKS
+from vaebook.checks.places import CAN_DO, CUTS, GRAPHS, MOVE, NO_PRICE, PAGE, REGION, REVENUE, THREE_WAYS
 from vaebook.evaluation import active_units
-
-MOVE = 'chapter 4.5, "Move the noise"'
-GRAPHS = 'chapter 4.5, "Two graphs"'
-PAGE = 'chapter 4.5, "The whole VAE on one page"'
-CAN_DO = 'chapter 4.5, "What it can do"'
-CUTS = 'chapter 4.4, "What a draw cuts"'
-THREE_WAYS = 'chapter 4.3, "Three ways to write one number"'
-REVENUE = 'chapter 4.3, "The revenue is a log-likelihood"'
-NO_PRICE = 'chapter 4.3, "No price, and too high a price"'
-REGION = 'chapter 3, "From a point to a region"'
 
 kl, bernoulli = densities.kl_to_standard_normal, densities.bernoulli_log_likelihood
 

@@ -1,0 +1,57 @@
+"""Sections of the book that checks send a learner to."""
+
+GOOD_FOR = 'chapter 1, "What it is good for"'
+LOOP = 'chapter 1, "The code of an autoencoder"'
+NUMBER = 'chapter 1, "The smallest example: one number"'
+SMALLER = 'chapter 1, "What does a smaller code cost?"'
+VOTE = 'chapter 1, "Nobody told it what a seven is"'
+ZIP = 'chapter 1, "Is it like zip?"'
+
+BLIND = 'chapter 2, "What the loss cannot see"'
+DENSITY = 'chapter 2, "No probability"'
+MEANING = 'chapter 2, "Are the codes meaningless?"'
+PLACES = 'chapter 2, "Places where no image was"'
+
+LATENT = 'chapter 3, "Why it is called latent"'
+NEW = 'chapter 3, "One image, many draws"'
+REGION = 'chapter 3, "From a point to a region"'
+TOGETHER = 'chapter 3, "What is better, and what is not"'
+TWO_TERMS = 'chapter 3, "Two terms"'
+
+COUNT = 'chapter 4.0, "A curve, where everything can be seen"'
+ENOUGH = 'chapter 4.0, "Where a normal distribution, or one encoder, is not enough"'
+NAMES = 'chapter 4.0, "The same names in a VAE"'
+RULE = 'chapter 4.0, "Two states"'
+WHAT = 'chapter 4.0, "What exactly is unknown?"'
+
+DRAWS = 'chapter 4.1, "Draws instead of a grid"'
+HOW_MANY = 'chapter 4.1, "How many draws?"'
+STAND_IN = 'chapter 4.1, "The way out: a stand-in"'
+SUM = 'chapter 4.1, "The integral as a sum"'
+
+BOUND = 'chapter 4.2, "A lower bound"'
+LINES = 'chapter 4.2, "Five lines"'
+LOSS = 'chapter 4.2, "What the loss will be"'
+NEVER = 'chapter 4.2, "The second mean is never negative"'
+TIGHT = 'chapter 4.2, "How tight?"'
+TIGHTER = 'chapter 4.2, "A tighter bound, for more draws"'
+WITHOUT = 'chapter 4.2, "A mean over q, without drawing"'
+
+COST = 'chapter 4.3, "The cost in closed form"'
+NO_PRICE = 'chapter 4.3, "No price, and too high a price"'
+PRICE = 'chapter 4.3, "The price that nobody mentions"'
+REVENUE = 'chapter 4.3, "The revenue is a log-likelihood"'
+THREE_WAYS = 'chapter 4.3, "Three ways to write one number"'
+
+BASELINE = 'chapter 4.4, "A baseline, and latent coins"'
+CUTS = 'chapter 4.4, "What a draw cuts"'
+EASY = 'chapter 4.4, "The easy half"'
+SCORE = 'chapter 4.4, "The score function"'
+
+CAN_DO = 'chapter 4.5, "What it can do"'
+GRAPHS = 'chapter 4.5, "Two graphs"'
+INSIDE = 'chapter 4.5, "The gradient goes inside"'
+MOVE = 'chapter 4.5, "Move the noise"'
+NOISY = 'chapter 4.5, "How noisy?"'
+PAGE = 'chapter 4.5, "The whole VAE on one page"'
+SAME = 'chapter 4.5, "Is it still the same distribution?"'
