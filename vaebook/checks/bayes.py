@@ -411,6 +411,7 @@ def log_posterior_ratio(exam: Exam) -> Report:
         exam.fail(
             f"for images that no z explains your function gives {numbers(out)}, and not {numbers(expected)}",
             EARLY,
+            NAMES,
         )
     exam.hold("improbable images")
     model.asked = 0
