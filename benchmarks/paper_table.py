@@ -36,10 +36,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vaebook.bounds import importance_weighted_bound
 from vaebook.data import NAMES, DataError, Images, binarize, load
-from vaebook.densities import bernoulli_log_likelihood, reparameterize
+from vaebook.densities import reparameterize
 from vaebook.device import default_device, seeded
 from vaebook.evaluation import active_units
 from vaebook.models import VAE
@@ -105,7 +106,8 @@ class PaperVAE(VAE):
         z = reparameterize(mu, log_var, generator)
         log_prior_to_q = 0.5 * ((z - mu).square() / log_var.exp() + log_var - z.square()).sum(-1)
         logits = self.decode(z)
-        return bernoulli_log_likelihood(logits, x.expand_as(logits)) + log_prior_to_q
+        cross_entropy = F.binary_cross_entropy_with_logits(logits, x.expand_as(logits), reduction="none")
+        return log_prior_to_q - cross_entropy.sum(-1)
 
     def loss_terms(self, x: Tensor, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """ "loss" (batch,): minus the row's bound for grey images x, whose pixels are drawn here."""

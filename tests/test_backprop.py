@@ -102,6 +102,24 @@ def test_the_same_seed_gives_the_same_history_on_one_device(name, device):
     assert torch.equal(vector(models[0]), vector(models[1]))
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@every_model
+def test_by_autograd_in_the_same_form(name, device):
+    reference, model = pair(name, device=device)
+    x = images(device=device)
+    terms = reference.loss_terms(x, seeded(2, device))
+    terms["loss"].mean().backward()
+    gradients, generator = backprop.by_autograd(with_zero_gradients(model)), seeded(2, device)
+    if device == "cuda":
+        gradients = backprop.captured(gradients, x, generator)
+    gradients(x, generator)
+    sums = gradients(x, generator.manual_seed(2))  # does not add to what the first call left
+    for expected, found in zip(reference.parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(found.grad, expected.grad)
+    for term, values in terms.items():
+        torch.testing.assert_close(sums[term], values.detach().sum())
+
+
 class Weighted(VAE):
     """Another loss than its parent's."""
 

@@ -114,6 +114,23 @@ def written_out(model: nn.Module, x: Tensor) -> Gradients | None:
     return gradients
 
 
+def by_autograd(model: nn.Module) -> Gradients:
+    """The gradients of any model in the same form, found by autograd: for `captured`.
+
+    Its `loss_terms` must not ask the device for a number, as a check of its arguments does.
+    """
+
+    def gradients(x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        with torch.enable_grad():
+            terms = model.loss_terms(x, generator)
+            for parameter in model.parameters():
+                parameter.grad.zero_()
+            terms["loss"].mean().backward()
+        return {name: values.detach().sum() for name, values in terms.items()}
+
+    return gradients
+
+
 def captured(gradients: Gradients, example: Tensor, generator: torch.Generator) -> Gradients:
     """The same gradients as a CUDA graph: one launch replays all operations, for batches like `example`.
 
