@@ -8,7 +8,7 @@ SHELL := bash
 .SHELLFLAGS := -e -u -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help lab test test-browser run sync lint html exercises release grade
+.PHONY: help lab test test-browser run sync lint bench html exercises release grade
 # The networks of the book are so small that a second thread costs more than it brings, and two threads on two
 # busy cores can be twenty times slower than one.
 OMP_NUM_THREADS ?= 1
@@ -54,6 +54,12 @@ lint: $(READY) ## check style, and that sync has nothing to do
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m tools.sync --check
+
+bench: $(READY) ## measure the speed of training beside other loops: benchmarks/results, 10 minutes
+	$(PY) benchmarks/training_speed.py --threads 1
+	$(PY) benchmarks/training_speed.py --threads 2
+	$(PY) benchmarks/training_speed.py --model conv --threads 1 --epochs 3
+	$(PY) benchmarks/scaling.py --threads 1
 
 # The stamp comes last, so an installation that was interrupted is taken up again. An environment that works is
 # kept, whatever PYTHON says now: two Pythons in one folder do not work.
