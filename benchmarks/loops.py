@@ -112,7 +112,7 @@ def vaebook_loop(options: argparse.Namespace, device: torch.device) -> Loop:
 
     def train() -> None:
         x = some(binarize(load(options.data, device).train), options.images)
-        for name in ("train_epoch", "_written_out_epoch"):
+        for name in ("train_epoch", "gradient_epoch"):
             setattr(training, name, turn()(getattr(training, name)))  # waits its turn at each call
         settings = {"epochs": options.epochs, "batch_size": BATCH_SIZE, "learning_rate": LEARNING_RATE}
         training.fit(model, x, one_cycle=False, **settings)

@@ -70,14 +70,14 @@ def train_epoch(
     return {name: float(total) / len(x) for name, total in totals.items()}
 
 
-def _written_out_epoch(
+def gradient_epoch(
     gradients: backprop.Gradients,
     x: Tensor,
     optimizer: torch.optim.Optimizer,
     batch_size: int,
     generator: torch.Generator,
 ) -> dict[str, float]:
-    """`train_epoch` with gradients that are written out: the same steps, to rounding."""
+    """`train_epoch` with a function that writes the gradients, as `vaebook.backprop` has them."""
     totals = {}
     for rows in batch_indices(len(x), batch_size, generator):
         sums = gradients(x.index_select(0, rows), generator)
@@ -156,7 +156,7 @@ def fit(
         try:
             for epoch in bar:
                 if gradients:
-                    terms = _written_out_epoch(gradients, x, optimizer, batch_size, generator)
+                    terms = gradient_epoch(gradients, x, optimizer, batch_size, generator)
                 else:
                     terms = train_epoch(model, x, optimizer, batch_size, generator)
                 _stop_if_not_finite(terms, epoch, learning_rate, history)
