@@ -55,11 +55,12 @@ lint: $(READY) ## check style, and that sync has nothing to do
 	$(PY) -m ruff format --check .
 	$(PY) -m tools.sync --check
 
-bench: $(READY) ## measure the speed of training beside other loops: benchmarks/results, 10 minutes
+bench: $(READY) ## measure speed beside other loops, and a paper's table: benchmarks/results, 20 minutes
 	$(PY) benchmarks/training_speed.py --threads 1
 	$(PY) benchmarks/training_speed.py --threads 2
 	$(PY) benchmarks/training_speed.py --model conv --threads 1 --epochs 3
 	$(PY) benchmarks/scaling.py --threads 1
+	$(PY) benchmarks/paper_table.py --json
 
 # The stamp comes last, so an installation that was interrupted is taken up again. An environment that works is
 # kept, whatever PYTHON says now: two Pythons in one folder do not work.

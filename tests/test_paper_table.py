@@ -359,3 +359,18 @@ def test_bad_arguments_are_refused(run, capsys, tmp_path, arguments, message):
     assert error.value.code == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_without_mnist_it_goes_on_with_the_digits_that_need_no_network(run, images, monkeypatch, capsys):
+    def load(name, device):
+        if name == "mnist":
+            raise paper_table.DataError("mnist is missing")
+        return images
+
+    monkeypatch.setattr(paper_table, "load", load)
+    assert run("--budget", "0.01", "--test-images", "2") == 0
+    said = capsys.readouterr()
+    assert "mnist is missing" in said.err
+    assert "Not the paper's data: mnist5k." in said.out
+    with pytest.raises(SystemExit):
+        run("--data", "mnist")
