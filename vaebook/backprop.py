@@ -36,7 +36,7 @@ def backward(layers: list[nn.Linear], activations: list[Tensor], d: Tensor) -> T
         torch.mm(d.t(), activations[i], out=layers[i].weight.grad)
         torch.sum(d, 0, out=layers[i].bias.grad)
         if i > 0:
-            d = (d @ layers[i].weight).mul_(activations[i] > 0)  # through the ReLU
+            d = torch.ops.aten.threshold_backward(d @ layers[i].weight, activations[i], 0)  # the ReLU's
     return d
 
 
