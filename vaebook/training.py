@@ -145,7 +145,11 @@ def fit(
         for parameter in model.parameters():
             parameter.grad = torch.zeros_like(parameter)
         if device.type == "cuda":
-            gradients = backprop.captured(gradients, x[:batch_size], generator)
+            try:
+                gradients = backprop.captured(gradients, x[:batch_size], generator)
+            except RuntimeError as error:  # drivers differ, and training needs no graph
+                warnings.warn(f"training goes on without a CUDA graph: {error}", stacklevel=2)
+                generator.manual_seed(seed)
 
     history, was_training = History(), model.training
     model.train()
