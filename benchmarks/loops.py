@@ -2,9 +2,9 @@
 
     python benchmarks/loops.py vaebook|dataloader|pythae --model mlp|conv --test FILE [...]
 
-It says on its output, one JSON object a line, what it is going to train; then, after each line that it reads,
-it trains an epoch and says how many seconds that took; then how the trained model scores. While it waits it
-needs no processor.
+It says on its output, one JSON object a line, what it is going to train; then, for each epoch, that it is
+ready, and, when it has read a line, how many seconds the epoch took; then how the trained model scores. While
+it waits it needs no processor.
 
 All loops train a VAE of the same layers, from the same first weights, on binary pixels (grey > 0.5), on the
 device that VAEBOOK_DEVICE chooses (pythae knows the first CUDA device and the CPU). Of an epoch is timed:
@@ -67,7 +67,8 @@ def some(x: Tensor, n: int | None) -> Tensor:
 
 @contextmanager
 def turn() -> Iterator[None]:
-    """Wait for a line, and say how long what follows took."""
+    """Say that all is set up, wait for a line, and say how long what follows took."""
+    say(ready=True)
     if not sys.stdin.readline():
         sys.exit("nobody waits for this loop any more")
     finish()

@@ -167,14 +167,16 @@ def take_turns(
             workers[name] = Worker(python, [*options, *common], errors)
             stack.enter_context(workers[name].process)  # closes its input at the end, which ends it
             results[name] = workers[name].hear() | {"seconds": []}
+            workers[name].hear()  # that it is ready: nobody sets anything up while another trains
         for _ in range(epochs):
             for name, worker in workers.items():
                 epoch = worker.epoch()
                 results[name]["seconds"].append(epoch.pop("seconds"))
                 results[name] |= epoch  # its peaks of memory
+                results[name] |= worker.hear()  # that it is ready again; after the last epoch, its scores
             rates += [matrix_rate(device) for _ in range(PRODUCTS)]
-        for name, worker in workers.items():
-            results[name] |= worker.hear()
+        for name in workers:
+            results[name].pop("ready", None)
             results[name]["median_seconds"] = statistics.median(results[name]["seconds"])
             for moment in ("untrained", "scores"):
                 results[name][f"{moment}_mean"] = statistics.fmean(results[name][moment])
