@@ -180,8 +180,6 @@ class Row:
         if x.device.type != "cuda":
             return train_epoch(self.model, x, *settings)["loss"]
         if self.gradients is None:
-            for parameter in self.model.parameters():
-                parameter.grad = torch.zeros_like(parameter)
             by_autograd = backprop.by_autograd(self.model)
             self.gradients = backprop.captured(by_autograd, x[:BATCH_SIZE], self.generator)
         return gradient_epoch(self.gradients, x, *settings)["loss"]

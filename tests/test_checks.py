@@ -15,6 +15,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import nn
 
 from gallery import PREDICTED, RIGHT, WRONG
@@ -121,6 +122,14 @@ def test_right_answers_are_not_alarmed_by_chance(name):
 def test_every_mark_is_told_from_all_others(name, marks):
     for mark in marks:
         assert mark.text in mistake(name, mark.makes).mark
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.1, 1.5])
+def test_the_p_value_is_that_of_scipy(scale):
+    values = scale * np.random.default_rng(0).normal(size=1000)
+    expected = stats.kstest(values, "norm", method="asymp").pvalue
+    assert base.p_normal(values) == pytest.approx(expected, rel=1e-6)
+    assert base.p_uniform(stats.norm.cdf(values)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_the_places_to_read_exist():

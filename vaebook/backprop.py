@@ -90,8 +90,14 @@ def linear_layers(network: nn.Module) -> list[nn.Linear]:
     return [layer for layer in network if isinstance(layer, nn.Linear)]
 
 
+def _make_room(model: nn.Module) -> None:
+    """Give every parameter a gradient to write into."""
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+
+
 def written_out(model: nn.Module, x: Tensor) -> Gradients | None:
-    """The gradients of this model, written out; None if only autograd knows them.
+    """Writes the gradients of this model into its parameters' `.grad`; None if only autograd knows them.
 
     That is so for other classes (a subclass may compute something else), for networks of other layers, for
     frozen parameters, and for images that the model's own loss refuses.
@@ -107,6 +113,8 @@ def written_out(model: nn.Module, x: Tensor) -> Gradients | None:
     if isinstance(model, VAE) and not ((x == 0) | (x == 1)).all():
         return None
 
+    _make_room(model)
+
     @torch.no_grad()
     def gradients(x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         return WRITTEN_OUT[type(model)](model, x, generator)
@@ -119,6 +127,7 @@ def by_autograd(model: nn.Module) -> Gradients:
 
     Its `loss_terms` must not ask the device for a number, as a check of its arguments does.
     """
+    _make_room(model)
 
     def gradients(x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         with torch.enable_grad():

@@ -141,15 +141,12 @@ def fit(
         optimizer.register_step_post_hook(lambda *_: schedule.step())
 
     gradients = backprop.written_out(model, x)
-    if gradients:
-        for parameter in model.parameters():
-            parameter.grad = torch.zeros_like(parameter)
-        if device.type == "cuda":
-            try:
-                gradients = backprop.captured(gradients, x[:batch_size], generator)
-            except RuntimeError as error:  # drivers differ, and training needs no graph
-                warnings.warn(f"training goes on without a CUDA graph: {error}", stacklevel=2)
-                generator.manual_seed(seed)
+    if gradients and device.type == "cuda":
+        try:
+            gradients = backprop.captured(gradients, x[:batch_size], generator)
+        except RuntimeError as error:  # drivers differ, and training needs no graph
+            warnings.warn(f"training goes on without a CUDA graph: {error}", stacklevel=2)
+            generator.manual_seed(seed)
 
     history, was_training = History(), model.training
     model.train()
