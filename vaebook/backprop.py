@@ -148,16 +148,17 @@ def captured(gradients: Gradients, example: Tensor, generator: torch.Generator) 
     Source: PyTorch's notes on CUDA graphs.
     """
     batch, state = example.clone(), generator.get_state()
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):  # libraries set themselves up on first use, which a graph cannot record
-        for _ in range(3):
-            gradients(batch, generator)
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    graph.register_generator_state(generator)
-    with torch.cuda.graph(graph):
-        sums = gradients(batch, generator)
+    with torch.cuda.device(example.device):  # what runs on another device is not recorded
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):  # libraries set themselves up on first use, which a graph cannot record
+            for _ in range(3):
+                gradients(batch, generator)
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        graph.register_generator_state(generator)
+        with torch.cuda.graph(graph):
+            sums = gradients(batch, generator)
     generator.set_state(state)
 
     def replayed(x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
