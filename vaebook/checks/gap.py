@@ -400,7 +400,7 @@ def _wrong_climb(exam: Exam, targets: list[_Target], found: list[tuple[float, fl
     ):
         exam.fail(
             seen,
-            "the prior counts twice: log p(x, z) has log p(z) in it, and a KL to the prior has it too",
+            "the prior counts twice: log p(x, z) has log p(z) in it, and a KL from the prior has it too",
             BOUND,
         )
     share = sum(ratios) / 2
