@@ -9,9 +9,10 @@ import torch
 
 from benchmarks import paper_table
 from benchmarks.paper_table import CheckpointError, PaperVAE, Row, Stop, abreast, learning_rate, main, nll
-from vaebook import bounds
+from vaebook import backprop, bounds
 from vaebook.data import Images, binarize
 from vaebook.device import seeded
+from vaebook.training import gradient_epoch
 
 
 @pytest.fixture
@@ -94,6 +95,19 @@ def test_the_gradient_is_that_of_the_weighted_draws(objective):
                 (one,) = torch.autograd.grad(log_w[i, image], parameter, retain_graph=True)
                 slow -= share[i, image] * one / 8
         torch.testing.assert_close(parameter.grad, slow)
+
+
+@pytest.mark.parametrize("objective", ["vae", "iwae"])
+def test_a_gpu_may_replay_its_steps(objective, cuda_graphs):
+    x, ends = grey(50), []
+    for replay in (False, True):
+        vae, generator = model(objective, 5), seeded(3, "cpu")
+        gradients = backprop.by_autograd(vae)
+        if replay:
+            gradients = backprop.captured(gradients, x[:20], generator)
+        gradient_epoch(gradients, x, torch.optim.Adam(vae.parameters()), 20, generator)
+        ends.append(torch.nn.utils.parameters_to_vector(vae.parameters()))
+    assert torch.equal(*ends)
 
 
 def test_pixels_are_drawn_with_their_grey_value():
