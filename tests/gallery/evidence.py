@@ -1,5 +1,6 @@
 """Answers to the checks of `vaebook.checks.evidence`."""
 
+import itertools
 import math
 
 import torch
@@ -66,6 +67,22 @@ def grid_exp(log_likelihood, axis, d):
     return ((log_likelihood(z) + log_prior(z)).exp().sum(0) * (axis[1] - axis[0]) ** d).log()
 
 
+def grid_of_points(log_likelihood, axis, d):
+    """One point after the other."""
+    total = -math.inf * torch.ones(1)
+    for point in itertools.product(axis, repeat=d):
+        z = torch.stack(point)[None]
+        total = torch.logaddexp(total, (log_likelihood(z) + log_prior(z))[0])
+    return total + d * math.log(axis[1] - axis[0])
+
+
+def grid_one_top(log_likelihood, axis, d):
+    z = points(axis, d)
+    values = log_likelihood(z) + log_prior(z)
+    top = values.max()
+    return top + (values - top).exp().sum(0).log() + d * math.log(axis[1] - axis[0])
+
+
 def grid_product(log_likelihood, axis, d):
     z = points(axis, d)
     return (log_likelihood(z) * log_prior(z)).logsumexp(0) + d * math.log(axis[1] - axis[0])
@@ -89,6 +106,14 @@ def ess_images(log_weights):
         share = column.softmax(0)
         rows.append(1 / (share @ share))
     return torch.stack(rows)
+
+
+def ess_less(shift):
+    def ess(log_weights):
+        weights = (log_weights - shift(log_weights)).exp()
+        return weights.sum(0) ** 2 / (weights**2).sum(0)
+
+    return ess
 
 
 # --- the importance-weighted estimate -----------------------------------------------------------------------
@@ -140,6 +165,10 @@ def log_mean(w):
     return w.logsumexp(0) - math.log(len(w))
 
 
+def log_mean_one_top(w):
+    return w.max() + (w - w.max()).exp().mean(0).log()
+
+
 def bound_by(draw):
     return from_weights(lambda p, ll, q: log_mean(p + ll - q), draw)
 
@@ -175,7 +204,7 @@ def wide_density(model, x, k):
 
 
 RIGHT = {
-    "grid_log_evidence": [grid, grid_meshed, grid_trapezoid, grid_by_rows],
+    "grid_log_evidence": [grid, grid_meshed, grid_trapezoid, grid_by_rows, grid_of_points],
     "effective_sample_size": [evaluation.effective_sample_size, ess_shifted, ess_logs, ess_images],
     "importance_weighted_bound": [
         bounds.importance_weighted_bound,
@@ -189,7 +218,9 @@ WRONG = {
     + [
         (grid_without_axis, "z keeps an axis for its dimensions"),
         (lambda f, axis, d: f(axis).logsumexp(0), "the grid is not the points"),
-        (grid_exp, "exp() vanishes to 0"),
+        (lambda f, axis, d: grid(f, axis, 2), "the grid has two axes, whatever d is"),
+        (grid_exp, "exp() vanishes to 0. An image"),
+        (grid_one_top, "one number for all images"),
         (grid_flat_prior, "log p(z) needs an axis more"),
         (grid_product, "no mistake that this check knows"),
         (lambda f, axis, d: f(points(axis, d)), "nothing is summed over the points"),
@@ -199,6 +230,11 @@ WRONG = {
     "effective_sample_size": [(mark.makes, mark.text) for mark in evidence.ESS_MARKS]
     + [
         (lambda w: w.exp().sum(0) ** 2 / (w.exp() ** 2).sum(0), "the weights themselves are computed"),
+        (ess_less(lambda w: w.max()), "one number for all images"),
+        (ess_less(lambda w: w.mean(0)), "not the largest log weight of the image"),
+        (ess_less(lambda w: w[0]), "not the largest log weight of the image"),
+        (ess_less(lambda w: w.median(0).values), "not the largest log weight of the image"),
+        (ess_less(lambda w: w.amin(0)), "not the largest log weight of the image"),
         (lambda w: 1 / w.softmax(1).square().sum(1), "the sum runs over the images"),
         (lambda w: 1 / w.softmax(0).square().sum(), "one number for all images"),
         (lambda w: 1 / w.log_softmax(0).square().sum(0), "no mistake that this check knows"),
@@ -220,7 +256,8 @@ WRONG = {
         (from_weights(lambda p, ll, q: log_mean(p - ll - q)), "cross-entropy is minus"),
         (from_weights(lambda p, ll, q: log_mean(p + ll / 28 - q)), "the mean over pixels"),
         (from_weights(lambda p, ll, q: log_mean((p - q) / 2 + ll)), "means over latent dimensions"),
-        (from_weights(lambda p, ll, q: (p + ll - q).exp().mean(0).log()), "exp() vanishes to 0"),
+        (from_weights(lambda p, ll, q: (p + ll - q).exp().mean(0).log()), "exp() vanishes to 0. An image"),
+        (from_weights(lambda p, ll, q: log_mean_one_top(p + ll - q)), "one number for all images"),
         (from_weights(lambda p, ll, q: p + ll - q), "no mean of them"),
         (from_weights(lambda p, ll, q: log_mean((p + ll - q).T)), "the mean runs over the images"),
         (from_weights(lambda p, ll, q: log_mean(p + ll - q).mean()), "one number for all images"),
