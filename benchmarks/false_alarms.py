@@ -1,9 +1,10 @@
 """How often the exercise checks are wrong: alarms at right answers, and wrong answers missed.
 
-    python benchmarks/false_alarms.py --right 1000 --wrong 100
+    python benchmarks/false_alarms.py --right 1000 --wrong 100 [CHECK ...]
 
-Calls every check on the book's own function, and on every wrong answer of the gallery in
-tests/gallery. The result is written to benchmarks/results/false_alarms.json.
+Calls every check, or those named, on the book's own function, and on every wrong answer of the gallery in
+tests/gallery. The result is written to benchmarks/results/false_alarms.json; what that holds of other checks
+stays.
 """
 
 import argparse
@@ -50,11 +51,15 @@ def wrong(name: str, calls: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("checks", nargs="*", metavar="CHECK", help="for instance train_step; all if none")
     parser.add_argument("--right", type=int, default=1000, help="calls of each check on a right answer")
     parser.add_argument("--wrong", type=int, default=100, help="calls on each wrong answer")
     options = parser.parse_args()
-    results = {}
-    for name in gallery.RIGHT:
+    if unknown := set(options.checks) - set(gallery.RIGHT):
+        parser.error(f"no such check: {', '.join(sorted(unknown))}. There are {', '.join(gallery.RIGHT)}.")
+    kept = json.loads(RESULTS.read_text()) if options.checks and RESULTS.exists() else {}
+    results = {name: kept[name] for name in gallery.RIGHT if name in kept}
+    for name in options.checks or gallery.RIGHT:
         results[name] = {"right": right(name, options.right), "wrong": wrong(name, options.wrong)}
         ours, answers = results[name]["right"], results[name]["wrong"]["answers"]
         caught, named = (min(answer[key] for answer in answers) for key in ("caught", "named"))
