@@ -52,6 +52,34 @@ def dropped(log_joint, q):
     return (q * torch.where(terms.isfinite(), terms, 0)).sum(0)
 
 
+def gap_one_top(log_joint, q):
+    top = log_joint.max()
+    return top + (log_joint - top).exp().sum(0).log() - elbo_where(log_joint, q)
+
+
+def gap_of_admitted(log_joint, q):
+    log_posterior = log_joint.masked_fill(q == 0, -math.inf).log_softmax(0)
+    return (q * torch.where(q > 0, q.log() - log_posterior, 0)).sum(0)
+
+
+def gap_less(floor):
+    """The logarithm of the posterior, kept finite by `floor`."""
+    return lambda p, q: (torch.xlogy(q, q) - q * floor(p.softmax(0)).log()).sum(0)
+
+
+def admits_above(right, least):
+    """q below `least` is taken for 0."""
+    return lambda p, q: right(p, torch.where(q > least, q, 0))
+
+
+def elbo_clamped(log_joint, q):
+    return torch.where(q > 0, q * (log_joint - q.clamp_min(1e-4).log()), 0).sum(0)
+
+
+def gap_clamped(log_joint, q):
+    return torch.where(q > 0, q * (q.clamp_min(1e-4).log() - log_joint.log_softmax(0)), 0).sum(0)
+
+
 def gap_softmax_log(log_joint, q):
     terms = q.log() - log_joint.softmax(0).log()
     return (q * torch.where(q > 0, terms, 0)).sum(0)
@@ -199,12 +227,16 @@ RIGHT = {
         climb(by_variance, result=lambda mu, log_var: (mu, (0.5 * log_var).exp())),
         by_search,
         by_plain_steps,
+        climb(elbo_at, result=lambda mu, log_sigma: (mu[None], log_sigma.exp()[None])),
     ],
 }
 WRONG = {
     "elbo_by_enumeration": [(mark.makes, mark.text) for mark in checked.ELBO_MARKS]
     + [
         (dropped, "mask where q is 0"),
+        (lambda p, q: (q * p.clamp_min(-100) - torch.xlogy(q, q)).sum(0), "replaced by a finite number"),
+        *((admits_above(elbo_where, least), "taken for 0, or clamped") for least in (1e-3, 1e-4, 1e-6)),
+        (elbo_clamped, "taken for 0, or clamped"),
         (lambda p, q: (q * (p - q.log())).sum(0), "0 times an infinite logarithm"),
         (lambda p, q: (q * p - torch.xlogy(q, q)).sum(0), "0 times an infinite logarithm"),
         (lambda p, q: (q * (p.exp() / (q + 1e-20)).log()).nan_to_num().sum(0), "exp() vanishes to 0"),
@@ -215,6 +247,12 @@ WRONG = {
     ],
     "gap_by_enumeration": [(mark.makes, mark.text) for mark in checked.GAP_MARKS]
     + [
+        (gap_one_top, "one number for all images"),
+        (gap_of_admitted, "from the states that q admits only"),
+        (gap_less(lambda p: p + 1e-12), "replaced by a finite number"),
+        (gap_less(lambda p: p.clamp_min(1e-38)), "replaced by a finite number"),
+        *((admits_above(gap_difference, least), "taken for 0, or clamped") for least in (1e-3, 1e-4, 1e-6)),
+        (gap_clamped, "taken for 0, or clamped"),
         (gap_distributions, "exp() vanishes to 0"),
         (gap_softmax, "exp() vanishes to 0"),
         (gap_softmax_log, "exp() vanishes to 0"),
@@ -234,7 +272,7 @@ WRONG = {
         (climb(weighted, steps=600), "and is no weight"),
         (climb(elbo_at, steps=50, lr=0.01), "too few steps"),
         (climb(by_draws, steps=100, lr=0.01), "too few steps"),
-        (climb(elbo_at, result=lambda m, s: (m, s.exp()[None])), "a tensor without axes"),
+        (climb(elbo_at, result=lambda m, s: (m, s.exp().expand(3))), "a tensor with one entry"),
         (climb(all_cut), "the gradient is cut"),
         (lambda f: (0.0, 1.0), "was never asked for"),
         (climb(lambda f, m, s: -elbo_at(f, m, s)), "the climb"),

@@ -20,7 +20,7 @@ from vaebook.checks.base import (
     numbers,
     prediction,
 )
-from vaebook.checks.evidence import UNDERFLOW
+from vaebook.checks.evidence import ONE_FOR_ALL, UNDERFLOW
 from vaebook.checks.formulas import BITS
 from vaebook.checks.places import BOUND, LINES, NEVER, TIGHT, TIGHTER, WITHOUT
 
@@ -139,7 +139,7 @@ def _shapes(log_joint: Tensor, q: Tensor) -> dict[tuple[int, ...], str]:
 
 
 def _enumerable(exam: Exam, right: Callable[..., Tensor], marks: list[Mark], what: str) -> list[tuple]:
-    """Values, then states that q rules out, then a model whose probabilities are tiny."""
+    """Values, then states that q rules out, then tiny probabilities of the model, and of q."""
     states, batch = exam.integer(4, 5), exam.integer(7, 9)
 
     def case(batch: int = batch) -> tuple[Tensor, Tensor]:
@@ -155,20 +155,33 @@ def _enumerable(exam: Exam, right: Callable[..., Tensor], marks: list[Mark], wha
     for p, seen in ((log_joint, "for a state that q rules out"), (impossible, "where its joint is 0 too")):
         out, expected = exam.call(p, q)[0], right(p, q)
         if not close(out, expected):
+            text = "a state with q(z|x) = 0 does not occur in a mean over q, and counts nothing"
+            if close(out, right(p[1:], q[1:])):
+                text = (
+                    "log p(x) is taken from the states that q admits only: p(x) is a sum over all states, "
+                    "and q has no influence on it"
+                )
+            elif not out.isfinite().all():
+                text = "0 times an infinite logarithm is nan: " + text
             exam.fail(
                 f"{seen}, your function gives {numbers(out)}; the {what} is {numbers(expected)}",
-                "0 times an infinite logarithm is nan: a state with q(z|x) = 0 does not occur in a mean over "
-                "q, and counts nothing",
+                text,
                 WITHOUT,
             )
     exam.hold("states that q rules out")
     impossible, q_there = impossible[:, :3], case(3)[1]
     out, expected = exam.call(impossible, q_there)[0], right(impossible, q_there)
     if not (out * expected.sign() > 1e30).all():
+        mark = "the state was dropped, or gives nan: mask where q is 0, and not where a logarithm is infinite"
+        if out.isfinite().all() and not close(out, right(impossible[1:], q_there[1:])):
+            mark = (
+                "the logarithm of 0 was replaced by a finite number: a clamp, a mask, or something small "
+                "that is added before the logarithm is taken"
+            )
         exam.fail(
             f"for a state that q admits and the model rules out your function gives {numbers(out)}; the "
             f"{what} is {numbers(expected)}",
-            "the state was dropped, or gives nan: mask where q is 0, and not where a logarithm is infinite",
+            mark,
             LINES,
         )
     spread = log_joint.clone()
@@ -180,15 +193,28 @@ def _enumerable(exam: Exam, right: Callable[..., Tensor], marks: list[Mark], wha
             f"{numbers(out)}; the {what} is {numbers(expected)}",
             UNDERFLOW,
         )
-    far = cases[0][0] - exam.rand(900, 1500)
+    far = cases[0][0] - exam.rand(900, 1500) * torch.arange(1, batch + 1).to(q)
     out, expected = exam.call(far, q)[0], right(far, q)
     if not close(out, expected):
         exam.fail(
             f"for log p(x, z) from {far.min():.0f} to {far.max():.0f} your function gives {numbers(out)}; "
             f"the {what} is {numbers(expected)}",
-            UNDERFLOW,
+            ONE_FOR_ALL if close(out[:1], expected[:1]) else UNDERFLOW,
         )
     exam.hold("tiny probabilities")
+    rare, many = case(), (exam.randn(41, batch) - 3, torch.full_like(exam.randn(41, batch), 3.5e-5))
+    rare[0][1] = -1e10 * exam.rand(1, 3, batch)  # so improbable that it counts
+    rare[1][1], many[1][0] = 1e-9, 1
+    for p, small in (rare, many):
+        small = small / small.sum(0)
+        out, expected = exam.call(p, small)[0], right(p, small)
+        if not close(out, expected):
+            exam.fail(
+                f"where q gives some states less than 0.0001, your function gives {numbers(out)}; the {what} "
+                f"is {numbers(expected)}",
+                "a small q(z|x) is taken for 0, or clamped: it counts, and only a state with q = 0 does not",
+            )
+    exam.hold("small q")
     return cases
 
 
@@ -274,10 +300,10 @@ def _pair(exam: Exam, out: Any) -> tuple[float, float]:
     if isinstance(out, Tensor) and out.shape == (2,):
         out = out.tolist()
     for value in out if isinstance(out, tuple | list) else ():
-        if isinstance(value, Tensor) and value.dim() > 0:
+        if isinstance(value, Tensor) and value.numel() != 1:
             exam.fail(
                 f"your function returned a tensor of shape {tuple(value.shape)} for mu or sigma",
-                "a number is a tensor without axes, or a float: .item() makes one of a tensor with one entry",
+                "a number is a float, or a tensor with one entry",
             )
     try:
         mu, sigma = (float(value) for value in out)
