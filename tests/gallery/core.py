@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from vaebook import densities, estimators
 from vaebook.checks import formulas
 
+BCE = F.binary_cross_entropy_with_logits
+
 # --- right answers ------------------------------------------------------------------------------------------
 
 
@@ -53,6 +55,11 @@ def bernoulli_loss(logits, x, reduce=True):
 def gaussian_by_hand(mean, x, std):
     std = torch.as_tensor(std, dtype=x.dtype).expand_as(x)
     return -(((x - mean) / std) ** 2 / 2 + torch.log(std * math.sqrt(2 * math.pi))).sum(1)
+
+
+def gaussian_loss(mean, x, std):
+    variance = torch.as_tensor(std, dtype=x.dtype).square().expand_as(x)
+    return -F.gaussian_nll_loss(mean, x, variance, full=True, reduction="none").sum(1)
 
 
 def draw_distributions(mu, log_var):
@@ -119,6 +126,51 @@ def step_zero_last(model, x, optimizer):
     return loss
 
 
+def step_distributions(model, x, optimizer):
+    optimizer.zero_grad()
+    mu, log_var = model.encode(x)
+    q = Normal(mu, (log_var / 2).exp())
+    z = q.rsample()
+    rebuild = BCE(model.decode(z), x, reduction="sum") / len(x)
+    loss = rebuild + kl_divergence(q, Normal(0.0, 1.0)).sum(-1).mean()
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+def step_closure(model, x, optimizer):
+    def closure():
+        optimizer.zero_grad()
+        loss = -model.elbo(x).value.mean()
+        loss.backward()
+        return loss
+
+    return float(optimizer.step(closure))
+
+
+def step_rows(model, x, optimizer):
+    """Image by image; float32 noise; gradients that are zeroed by hand; a NumPy number."""
+    total = 0
+    for row in x:
+        mu, log_var = model.encode(row[None])
+        z = mu + torch.exp(0.5 * log_var) * torch.randn(mu.shape)
+        total = total + (kl_loops(mu, log_var) + BCE(model.decode(z), row[None], reduction="sum")) / len(x)
+    for p in model.parameters():
+        p.grad = None
+    total.sum().backward()
+    optimizer.step()
+    return np.float64(total.item())
+
+
+def step_watched(model, x, optimizer):
+    """The loss is computed twice, with two draws; decoder means are looked at on the way."""
+    with torch.no_grad():
+        model.decode(model.encode(x)[0])
+    value = model.loss_terms(x)["loss"].mean().item()
+    step(model, x, optimizer)
+    return value
+
+
 def sample(vae, n):
     return torch.bernoulli(vae.decoder_mean(torch.randn(n, vae.decoder[0].in_features)))
 
@@ -151,11 +203,13 @@ RIGHT = {
         bernoulli_loss,
         lambda logits, x: Bernoulli(logits=logits).log_prob(x).sum(-1),
         lambda logits, x: Independent(Bernoulli(logits=logits), 1).log_prob(x),
+        refusing(lambda logits, x: logp(logits, x), words="binarize"),
     ],
     "gaussian_log_likelihood": [
         densities.gaussian_log_likelihood,
         gaussian_by_hand,
         lambda mean, x, std: Normal(mean, std).log_prob(x).sum(-1),
+        gaussian_loss,
     ],
     "reparameterize": [
         densities.reparameterize,
@@ -176,13 +230,11 @@ RIGHT = {
         lambda w: w.max(0).values + (w - w.max(0).values).exp().mean(0).log(),
     ],
     "score_function": [estimators.score_function, score_surrogate, score_loop, score_baseline],
-    "train_step": [step, step_zero_last],
+    "train_step": [step, step_zero_last, step_distributions, step_closure, step_rows, step_watched],
     "sample_prior": [sample, sample_loop, sample_compared],
 }
 
 # --- wrong answers ------------------------------------------------------------------------------------------
-
-BCE = F.binary_cross_entropy_with_logits
 
 
 def half(term):
@@ -193,15 +245,22 @@ def logp(logits, x):
     return -BCE(logits, x, reduction="none").sum(-1)
 
 
-def refusing(likelihood):
+def refusing(likelihood, grey=lambda x: ((x != 0) & (x != 1)).any(), words="grey"):
     """A likelihood that refuses grey pixels, so that another mistake is found."""
 
     def checked(logits, x):
-        if ((x != 0) & (x != 1)).any():
-            raise ValueError("grey")
+        if grey(x):
+            raise ValueError(words)
         return likelihood(logits, x)
 
     return checked
+
+
+def printing(logits, x):
+    if ((x != 0) & (x != 1)).any():
+        print("binarise it first")
+        return None
+    return logp(logits, x)
 
 
 def sigmoid_then_log(logits, x):
@@ -292,15 +351,75 @@ def eval_step(model, x, optimizer):
     return loss
 
 
-def step_on(objective):
+def step_on(objective, returned=lambda terms: terms["loss"].mean().item()):
     def train(model, x, optimizer):
-        loss = objective(model.loss_terms(x))
+        terms = model.loss_terms(x)
+        optimizer.zero_grad()
+        objective(terms).backward()
+        optimizer.step()
+        return returned(terms)
+
+    return train
+
+
+def returning(returned):
+    return step_on(lambda terms: terms["loss"].mean(), returned)
+
+
+def step_at(draw):
+    """A step at z = draw(mu, σ)."""
+
+    def train(model, x, optimizer):
+        mu, log_var = model.encode(x)
+        logits = model.decode(draw(mu, (0.5 * log_var).exp()))
+        loss = (densities.kl_to_standard_normal(mu, log_var) - logp(logits, x)).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         return loss.item()
 
     return train
+
+
+def seeded_step(model, x, optimizer):
+    torch.manual_seed(0)
+    return step(model, x, optimizer)
+
+
+def five_draws(model, x, optimizer):
+    loss = torch.stack([model.loss_terms(x)["loss"] for _ in range(5)]).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def five_rows(model, x, optimizer):
+    return step(model, x.repeat(5, 1), optimizer)
+
+
+def loss_after(model, x, optimizer):
+    step(model, x, optimizer)
+    return model.loss_terms(x)["loss"].mean().item()
+
+
+def two_steps(model, x, optimizer):
+    loss = step(model, x, optimizer)
+    optimizer.step()
+    return loss
+
+
+def clipped_step(model, x, optimizer):
+    loss = model.loss_terms(x)["loss"].mean()
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return loss.item()
+
+
+def free_bits(terms):
+    return (terms["kl"].clamp(min=3) - terms["reconstruction"]).mean()
 
 
 def silent_step(model, x, optimizer):
@@ -343,6 +462,8 @@ WRONG = {
         (half(lambda m, v: m + v.exp() - 1 - v), "mu is not squared"),
         (lambda m, v: formulas.kl(m[:, :1], v[:, :1]), "only one latent dimension"),
         (lambda m, v: formulas.kl(m, v.clamp(-10, 10)), "clamped"),
+        (half(lambda m, v: m**2 + v.exp() - 1 - (v.exp() + 1e-10).log()), "added to the variance"),
+        (half(lambda m, v: m**2 + v.exp() - 1 - 2 * ((v / 2).exp() + 1e-8).log()), "added to the variance"),
         (lambda m, v: formulas.kl(m.detach(), v), "the gradient is cut"),
         (lambda m, v: formulas.kl(m, v).detach(), "the gradient is cut"),
         (lambda m, v: formulas.kl(m, v) + 0.01 * torch.randn(len(m)), "draws in it"),
@@ -370,7 +491,13 @@ WRONG = {
             "clamped",
         ),
         (refusing(lambda a, x: logp(a.clamp(-20, 20), x)), "clamped"),
-        (logp, "grey pixels"),
+        (refusing(lambda a, x: (x * a - (1 + a.exp()).log()).sum(-1)), "exp() of a logit overflows"),
+        (logp, "x with a pixel of 0.73 was accepted, and its log-likelihood was -"),
+        (refusing(logp, lambda x: ((x > 0.1) & (x < 0.9)).any()), "no outcome of a coin"),
+        (refusing(logp, lambda x: (x * (1 - x) > 0).any()), "x with pixels of 0 and 255"),
+        (refusing(logp, words=""), "says nothing that helps"),
+        (refusing(logp, words="bad input"), "says nothing that helps"),
+        (printing, "by None, and not by an exception"),
         (refusing(lambda a, x: logp(a, x).detach()), "the gradient is cut"),
     ],
     "gaussian_log_likelihood": [
@@ -390,6 +517,8 @@ WRONG = {
         (lambda m, x, s: Normal(m, s).log_prob(x).exp().sum(-1).log(), "log of a sum of densities"),
         (lambda m, x, s: Normal(m, s).log_prob(x).sum(-1).exp().log(), "the density first"),
         (lambda m, x, s: normal(m, x, s).exp(), "density itself"),
+        (lambda m, x, s: Normal(m, torch.as_tensor(s).clamp_min(0.3)).log_prob(x).sum(-1), "std is clamped"),
+        (lambda m, x, s: Normal(m, torch.as_tensor(s) + 1e-3).log_prob(x).sum(-1), "UNSURE"),
         (lambda m, x, s: normal(m, x, s, constant=False) - 0.5 * math.log(2 * math.pi), "counts once"),
         (lambda m, x, s: Normal(m, s.item()).log_prob(x).sum(-1), "raised AttributeError"),
     ],
@@ -412,6 +541,15 @@ WRONG = {
         (lambda m, v: (m + torch.randn_like(m)) * (0.5 * v).exp(), "multiplies mu too"),
         (lambda m, v: m + torch.randn_like(m), "does not scale it"),
         (lambda m, v: m + (0.5 * v).exp() + torch.randn_like(m), "does not scale it"),
+        (lambda m, v: m + (0.5 * v).exp(), "every z is mu + σ"),
+        (lambda m, v: m + ((0.5 * v).exp() + 1e-3) * torch.randn_like(m), "something is added"),
+        (lambda m, v: m + ((0.5 * v).exp() + 1) * torch.randn_like(m), "something is added"),
+        (lambda m, v: m + (v.exp() + 1e-6).sqrt() * torch.randn_like(m), "something is added"),
+        (lambda m, v: m + (0.5 * v.clamp(-4, 4)).exp() * torch.randn_like(m), "something is added"),
+        (lambda m, v: m * torch.randn_like(m) + (0.5 * v).exp(), "are swapped"),
+        (lambda m, v: m.mean(0) + (0.5 * v).exp() * torch.randn_like(m), "averaged over the images"),
+        (lambda m, v: m + (0.5 * v).mean(0).exp() * torch.randn_like(m), "averaged over the images"),
+        (lambda m, v: m + (0.5 * v).exp() * torch.randn_like(m).clamp(-2, 2), "cut off"),
         (lambda m, v: Normal(m, (0.5 * v).exp()).sample(), "the draw cuts the gradient"),
         (no_grad_draw, "the draw cuts the gradient"),
         (lambda m, v: m + (0.5 * v).exp().detach() * torch.randn_like(m), "on the way to log_var"),
@@ -446,6 +584,16 @@ WRONG = {
         (
             lambda m, v, a, x: (formulas.kl(m, v) - logp(a.sigmoid(), x)).mean(),
             "in the reconstruction: sigmoid is applied twice",
+        ),
+        (
+            lambda m, v, a, x: (formulas.kl(m, v) - sigmoid_then_log(a, x)).mean(),
+            "in the reconstruction: sigmoid first, then the logarithm",
+        ),
+        (
+            lambda m, v, a, x: (
+                formulas.kl(m, v) + F.binary_cross_entropy(a.sigmoid(), x, reduction="none").sum(-1)
+            ).mean(),
+            "in the reconstruction: sigmoid first, then the logarithm",
         ),
     ],
     "log_mean_exp": [
@@ -495,6 +643,30 @@ WRONG = {
         (step_on(lambda terms: terms["loss"].sum()), "the sum over images"),
         (step_on(lambda terms: -terms["reconstruction"].mean()), "the KL is not in the loss"),
         (step_on(lambda terms: (3 * terms["kl"] - terms["reconstruction"]).mean()), "another price"),
+        (step_on(lambda terms: -(terms["kl"] + terms["reconstruction"]).mean()), "the wrong sign"),
+        (step_on(lambda terms: terms["loss"].sum() / 64), "the whole is scaled"),
+        (two_steps, "the whole is scaled"),
+        (clipped_step, "the whole is scaled"),
+        (step_on(free_bits), "is the KL bounded"),
+        (returning(lambda terms: 12345.0), "the number that is returned is not its loss"),
+        (returning(lambda terms: 0.0), "the number that is returned is not its loss"),
+        (returning(lambda terms: math.nan), "the number that is returned is not its loss"),
+        (returning(lambda terms: -terms["loss"].mean()), "the ELBO, where its negative"),
+        (returning(lambda terms: terms["loss"].sum()), "the sum over the images"),
+        (returning(lambda terms: -terms["reconstruction"].mean()), "the KL is not in the number"),
+        (returning(lambda terms: terms["kl"].mean()), "the KL alone"),
+        (loss_after, "the loss after the step"),
+        (step_at(lambda m, s: m), "every z is mu itself"),
+        (step_at(lambda m, s: m + s), "every z is mu + σ"),
+        (step_at(lambda m, s: m + s**2 * torch.randn_like(m)), "it is the variance"),
+        (step_at(lambda m, s: m + s.detach() * torch.randn_like(m)), "on the way to log_var"),
+        (step_at(lambda m, s: m + s * torch.randn_like(m[:1])), "shared across the batch"),
+        (step_at(lambda m, s: m + s * torch.randn_like(m[:, :1])), "shared across latent dimensions"),
+        (step_at(lambda m, s: m + s * torch.rand_like(m)), "uniform"),
+        (step_at(lambda m, s: m + s * torch.randn_like(m)[:, [0, 0, 1, 2]]), "shared or repeated"),
+        (seeded_step, "a seed is set inside"),
+        (five_draws, "one draw of z for each image"),
+        (five_rows, "one draw of z for each image"),
     ],
     "sample_prior": [
         (lambda vae, n: vae.decoder_mean(torch.randn(n, 2)), "decoder means shown as samples"),
