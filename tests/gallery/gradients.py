@@ -16,7 +16,8 @@ def exact_autograd(phi, values):
 
 
 def exact_loop(phi, values):
-    q = phi.exp() / phi.exp().sum()
+    q = (phi - phi.max()).exp()
+    q = q / q.sum()
     slopes = []
     for k in range(len(phi)):
         slopes.append(sum(q[j] * (float(j == k) - q[k]) * values[j] for j in range(len(phi))))
@@ -27,6 +28,11 @@ def others_loop(values):
     if len(values) == 1:
         return torch.zeros_like(values)
     return torch.stack([torch.cat([values[:k], values[k + 1 :]]).mean(0) for k in range(len(values))])
+
+
+def others_asserted(values):
+    assert len(values) > 1, "take two or more draws"
+    return values.mean(0) + (values.mean(0) - values) / (len(values) - 1)
 
 
 def others_matrix(values):
@@ -126,7 +132,7 @@ RIGHT = {
         lambda phi, values: estimators.finite_differences(lambda p: p.softmax(0) @ values, phi),
         lambda phi, values: torch.func.grad(lambda p: (p.softmax(0) * values).sum())(phi),
     ],
-    "leave_one_out": [estimators.leave_one_out, others_loop, others_matrix],
+    "leave_one_out": [estimators.leave_one_out, others_asserted, others_matrix],
     "surrogate": [surrogate, surrogate_no_grad, surrogate_ratio],
     "best_baseline": [best, best_covariance, best_search],
     "reparameterized": [
@@ -148,6 +154,25 @@ def with_own(values, log_q):
 
 def no_baseline(values, log_q):
     return (values.detach() * log_q + values).mean()
+
+
+def unshifted(phi, values):
+    q = phi.exp() / phi.exp().sum()
+    return q * (values - q @ values)
+
+
+def alone(refuse):
+    """Leave-one-out, with a single draw left to refuse(values)."""
+    return lambda v: refuse(v) if len(v) < 2 else (v.sum(0) - v) / (len(v) - 1)
+
+
+def silent(v):
+    raise ValueError
+
+
+def others_by_count(v):
+    n = len(v)
+    return torch.stack([sum(v[j] for j in range(n) if j != i) / (n - 1) for i in range(n)])
 
 
 def sampled_gradient(phi, values):
@@ -210,6 +235,7 @@ WRONG = {
         (sampled_gradient, "there are draws in it"),
         (lambda phi, f: torch.autograd.grad(f.sum(), phi)[0], "does not depend on phi"),
         (lambda phi, f: torch.func.jacrev(lambda p: p.softmax(0))(phi), "a matrix"),
+        (unshifted, "overflows to inf"),
     ],
     "leave_one_out": [
         (lambda v: v.mean(0).expand_as(v), "the mean over all draws"),
@@ -222,6 +248,14 @@ WRONG = {
         (lambda v: (v.sum(-1, keepdim=True) - v) / (v.shape[-1] - 1), "the means run over the images"),
         (lambda v: (v.sum() - v) / (v.numel() - 1), "the values of all images are mixed"),
         (lambda v: (v.sum(0) - v) / (len(v) - 1), "refuse it by an exception"),
+        (lambda v: (v.sum(0) - v) / max(len(v) - 1, 1), "refuse it by an exception"),
+        (others_loop, "refuse it by an exception"),
+        (lambda v: ((v.sum(0) - v) / (len(v) - 1)).nan_to_num(), "refuse it by an exception"),
+        (alone(lambda v: None), "refuse it by an exception"),
+        (alone(lambda v: v[:0]), "refuse it by an exception"),
+        (alone(silent), "an exception without a word"),
+        (others_by_count, "an accident"),
+        (lambda v: estimators.leave_one_out(v).squeeze(), "drops every axis of length 1"),
         (lambda v: (v.sum(0) - v) / max(len(v) - 1, 1) + 0.1, "no mistake that this check knows"),
     ],
     "surrogate": [
@@ -265,6 +299,14 @@ WRONG = {
             "one constant for all of them is asked for",
         ),
         (lambda v, s: 2 * best(v, s), "counts double"),
+        (lambda v, s: best(v, s.sum(1, keepdim=True)), "added up before they are squared"),
+        (lambda v, s: best(v, s.abs().sum(1, keepdim=True)), "another length of its score"),
+        (lambda v, s: best(v, s.abs().amax(1, keepdim=True)), "another length of its score"),
+        (
+            lambda v, s: ((v[:, None] * s.square()).mean(0) / s.square().mean(0)).mean(),
+            "the mean of each parameter's own best constant",
+        ),
+        (lambda v, s: best(v, s[:, :1]), "it is a parabola"),
         (lambda v, s: 0.0, "it is a parabola"),
         (lambda v, s: (best(v, s), 1), "a constant is one number"),
     ],
