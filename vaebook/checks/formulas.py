@@ -5,6 +5,8 @@ learner's function and optionally a device to check it on, returns a `Report`, a
 """
 
 import math
+import re
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -91,8 +93,8 @@ def kl_to_standard_normal(exam: Exam) -> Report:
         ],
     )
     exam.gradients((mu, log_var), kl)
-    # A latent dimension that is asleep, and spreads from a millionth to a million.
-    wide = exam.rand(-27, 27, batch, d)
+    # Spreads from a millionth to a million; in one row all are small, so that no large term hides theirs.
+    wide = torch.cat([exam.rand(-27, -26, 1, d), exam.rand(-27, 27, batch - 1, d)])
     out = exam.call(mu, wide)[0]
     if not close(out / kl(mu, wide), torch.ones_like(out)):
         exam.fail(
@@ -183,16 +185,46 @@ def bernoulli_log_likelihood(exam: Exam) -> Report:
         _confident(exam, dtype)
     exam.hold("sure and wrong pixels")
 
-    grey = x.clone()
-    grey[0, 1] = 0.73
-    out = exam.refusal(logits, grey)
-    if out is not None:
-        exam.fail(
-            f"x with a pixel of 0.73 was accepted, and its log-likelihood was {described(out)}",
-            "grey pixels are no outcome of a coin: the number is no log-likelihood, and nobody is told. "
-            "A ValueError would tell",
-        )
+    for value in (0.73, 0.02, 0.98):
+        grey = x.clone()
+        grey[exam.integer(0, batch - 1), exam.integer(0, pixels - 1)] = value
+        _refused(exam, logits, grey, f"a pixel of {value}")
+    _refused(exam, logits, 255 * x, "pixels of 0 and 255")
     exam.hold("grey pixels refused")
+
+
+# In messages of one or two words; a longer one is taken to help, in whatever language.
+HELPS = r"0|1|bin|bernoulli|black|bool|gr[ae]y|pixel|coin|round|thresh|discret|sampl"
+
+
+def _refused(exam: Exam, logits: Tensor, x: Tensor, what: str) -> None:
+    """The answer raises an exception on this x, with words that are of use."""
+    answer, said = exam.answer, []
+
+    def noting(*given: Any, **named: Any) -> Any:
+        try:
+            return answer(*given, **named)
+        except Exception as error:
+            said.append(" ".join(str(error).split()))
+            raise
+
+    exam.answer = noting
+    out = exam.refusal(logits, x)
+    exam.answer = answer
+    if not said:
+        exam.fail(
+            f"x with {what} was answered by None, and not by an exception"
+            if out is None
+            else f"x with {what} was accepted, and its log-likelihood was "
+            f"{numbers(out) if isinstance(out, Tensor) else described(out)}",
+            "other pixels than 0 and 1 are no outcome of a coin: the number is no log-likelihood, and nobody "
+            "is told. A ValueError would tell",
+        )
+    if len(said[0].split()) < 3 and not re.search(HELPS, said[0], re.I):
+        exam.fail(
+            f"x with {what} was refused with the words {said[0]!r}",
+            "the exception says nothing that helps: it should tell what x may hold, or what to do with it",
+        )
 
 
 def _confident(exam: Exam, dtype: torch.dtype) -> None:
@@ -206,10 +238,14 @@ def _confident(exam: Exam, dtype: torch.dtype) -> None:
         f"for a pixel that is 1 with logit {-sure[0].item():.0f}, and one that is 0 with {sure[0].item():.0f}"
     )
     if not out.isfinite().all():
+        finer = exam.call(logits.detach().double(), x.double())[0] if dtype is torch.float32 else out
         exam.fail(
             f"{asked}, your log-likelihood is {out[0].item()}",
-            "sigmoid first, then the logarithm: the probability is rounded to 0 or 1, and its logarithm is "
-            "lost. Logits are there to avoid that",
+            "exp() of a logit overflows, or a sigmoid is rounded to 0, before the logarithm is taken; with "
+            "twice the digits it is right. There are functions of logits that avoid both"
+            if finer.isfinite().all()
+            else "sigmoid first, then the logarithm: the probability is rounded to 0 or 1, and its logarithm "
+            "is lost. Logits are there to avoid that",
             read,
         )
     exam.guarded(out.sum().backward, (), "when its result was differentiated")
@@ -321,6 +357,17 @@ def gaussian_log_likelihood(exam: Exam) -> Report:
             "the density first, then its logarithm (or a clamp): the density is rounded to 0 far out",
         )
     exam.hold("far pixels")
+    # Not below 0.001, where PyTorch's own loss clamps.
+    small = exam.rand(0.002, 0.009, batch, pixels)
+    x = mean + small * exam.randn(batch, pixels)
+    out, expected = exam.call(mean, x, small)[0], gaussian(mean, x, small)
+    if not close(out / expected, torch.ones_like(expected)):
+        exam.fail(
+            f"for std from {small.min():.4f} to {small.max():.4f} your function gives {numbers(out)}, where "
+            f"the log-likelihood is {numbers(expected)}",
+            "std is clamped, or something is added to it: a decoder may be as sure as it likes",
+        )
+    exam.hold("small std")
 
 
 # --- the loss -----------------------------------------------------------------------------------------------
@@ -387,6 +434,17 @@ def elbo_loss(exam: Exam) -> Report:
             )
     exam.hold("values")
     exam.gradients(cases[0], loss, TWO_TERMS)
+    mu, log_var, logits, x = (t.float() for t in cases[0])
+    logits = 150 * logits.sign()
+    out, expected = exam.call(mu, log_var, logits, x)[0], loss(mu, log_var, logits, x)
+    if not close(out / expected, torch.ones_like(expected)):
+        exam.fail(
+            f"for logits of 150 and -150 the loss is {out.item():.4g}, where it is {expected.item():.4g}",
+            "in the reconstruction: sigmoid first, then the logarithm (or exp() of a logit): a probability "
+            "is rounded to 0 or 1, or clamped",
+            REVENUE,
+        )
+    exam.hold("sure and wrong pixels")
 
 
 def _wrong_loss(
