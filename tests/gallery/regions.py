@@ -49,6 +49,22 @@ class TwoNetworks(nn.Module):
         return self.out(z)
 
 
+class Deep(Heads):
+    """Many layers and several units, weight normalisation, and a log_var by way of a variance."""
+
+    def __init__(self, x_dim=784, z_dim=8):
+        super().__init__(x_dim, z_dim)
+        layers = [nn.LazyLinear(24), nn.GELU(), nn.LayerNorm(24), nn.LazyLinear(24), nn.Sigmoid()]
+        self.body = nn.Sequential(*layers, nn.LazyLinear(24), nn.SiLU(), nn.LazyLinear(32), nn.Softplus())
+        self.body(torch.zeros(1, x_dim))
+        last = nn.utils.parametrizations.weight_norm(nn.Linear(24, x_dim))
+        self.decoder = nn.Sequential(nn.Linear(z_dim, 24), nn.ELU(), nn.Linear(24, 24), nn.Tanh(), last)
+
+    def encode(self, x):
+        mu, log_var = super().encode(2 * x - 1)
+        return mu, F.softplus(log_var).log()
+
+
 class Clamped(Heads):
     def encode(self, x):
         mu, log_var = super().encode(x)
@@ -85,6 +101,7 @@ RIGHT = {
         Heads,
         TwoNetworks,
         Clamped,
+        Deep,
         lambda x_dim, z_dim: models.VAE(x_dim, z_dim, hidden=(7,)),
     ],
     "covariance_of_regions": [
@@ -259,6 +276,17 @@ WRONG = {
         (ended(mu=torch.squeeze), "an axis disappeared"),
         (decoding(lambda self, z: self.decoder(z).sigmoid()), "a logit may be any number"),
         (decoding(lambda self, z: torch.tanh(self.decoder(z))), "a tanh ends it"),
+        *(
+            (decoding(lambda self, z, end=end: end(self.decoder(z))), "an ELU, GELU or SiLU ends it")
+            for end in (F.elu, F.gelu, F.silu, F.mish, F.celu, F.selu)
+        ),
+        (ended(mu=F.elu), "an ELU, GELU or SiLU ends it"),
+        (ended(log_var=F.silu), "an ELU, GELU or SiLU ends it"),
+        (ended(log_var=lambda t: t.clamp(max=1)), "numbers above are out of reach"),
+        (ended(log_var=lambda t: t.clamp(-4, 4)), "it cannot leave this interval"),
+        (ended(mu=lambda t: 3 * t.tanh()), "it cannot leave this interval"),
+        (decoding(lambda self, z: 10 * self.decoder(z).tanh()), "it cannot leave this interval"),
+        (decoding(lambda self, z: self.decoder(z).clamp(-10, 10)), "it cannot leave this interval"),
         (decoding(lambda self, z: self.decoder[2](self.decoder[0](z) * 0)), "the same for every image"),
         (
             type("VAE", (models.VAE,), {"encode": lambda self, x: (self.encoder(x)[:, ::2],) * 2}),

@@ -138,7 +138,7 @@ def _leaves(out: Tensor) -> list[Tensor]:
 
 def _values(exam: Exam, model: nn.Module, x_dim: int, z_dim: int) -> None:
     """Over many draws of all weights: mu, log_var and logits may be any number, and depend on the input."""
-    rows = []
+    rows, far = [], []
     for _ in range(25):
         with torch.no_grad():
             for p in model.parameters():
@@ -146,6 +146,10 @@ def _values(exam: Exam, model: nn.Module, x_dim: int, z_dim: int) -> None:
                 p.copy_(3 * exam.randn(*p.shape) / fan_in**0.5)
         x, z = exam.bits(20, x_dim).float(), 3 * exam.randn(20, z_dim).float()
         rows.append([*_encode(exam, model, x, z_dim), _decode(exam, model, z, x_dim)])
+        with torch.no_grad():
+            for p in model.parameters():
+                p.mul_(1e6)
+        far.append([*_encode(exam, model, x, z_dim), _decode(exam, model, z, x_dim)])
     mu, log_var, logits = (torch.stack(parts).detach() for parts in zip(*rows, strict=True))
     if close(mu, log_var):
         exam.fail(
@@ -154,11 +158,17 @@ def _values(exam: Exam, model: nn.Module, x_dim: int, z_dim: int) -> None:
         )
     negative = "a ReLU, softplus or exp ends it, or it is a variance: log_var is below 0 where σ < 1"
     cases = (
-        ("mu", mu, "a ReLU, sigmoid or softplus ends it, and half of the space is out of reach", REGION),
-        ("log_var", log_var, negative, REGION),
-        ("the result of decode", logits, "a sigmoid or a ReLU ends it: a logit may be any number", TWO_TERMS),
+        ("mu", mu, "a ReLU, sigmoid or softplus ends it, and half of the space is out of reach", REGION, 12),
+        ("log_var", log_var, negative, REGION, 9),  # a clamp at ±10, as some put there, takes no width away
+        (
+            "the result of decode",
+            logits,
+            "a sigmoid or a ReLU ends it: a logit may be any number",
+            TWO_TERMS,
+            12,
+        ),
     )
-    for name, values, never_negative, read in cases:
+    for (name, values, never_negative, read, reach), large in zip(cases, zip(*far, strict=True), strict=True):
         if close(values, values[:, :1].expand_as(values)):
             exam.fail(
                 f"{name} is the same for every image",
@@ -171,8 +181,14 @@ def _values(exam: Exam, model: nn.Module, x_dim: int, z_dim: int) -> None:
             exam.fail(seen, never_negative, read)
         if high <= 0:
             exam.fail(seen, "it is never positive: something that ends it leaves numbers below 0 only", read)
-        if max(-low, high) <= 1:
-            exam.fail(seen, "a tanh ends it, or a clamp: it cannot leave the interval from -1 to 1", read)
+        low, high = torch.stack(large).aminmax()  # not a number, where float32 ends: then nothing is said
+        seen = f"with weights a million times as large, {name} lies between {low:.3g} and {high:.3g}"
+        if low > -reach and high < reach:
+            exam.fail(seen, "a tanh ends it, or a clamp: it cannot leave this interval", read)
+        if low > -reach:
+            exam.fail(seen, "an ELU, GELU or SiLU ends it, or a clamp: numbers below are out of reach", read)
+        if high < reach:
+            exam.fail(seen, "a clamp or the like ends it: numbers above are out of reach", read)
 
 
 # --- all regions together -----------------------------------------------------------------------------------
