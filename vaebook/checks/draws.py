@@ -518,7 +518,7 @@ def _along(exam: Exam, moved: Tensor, rebuild: Tensor, cost: Tensor, batch: int)
     if not close(a * rebuild + b * cost, moved):
         exam.fail(
             f"the step is not along the gradient of -ELBO; {moved.norm():.4g} and {gradient.norm():.4g} long",
-            UNKNOWN + "; a part of the gradient may be cut, or two steps made",
+            UNKNOWN + "; a part of the gradient may be cut, log_var bounded, or two steps made",
         )
     seen = f"the step goes {a:.4g} times down the gradient of the reconstruction loss, {b:.4g} times the KL's"
     same = abs(a - b) < 1e-3 * abs(a)
@@ -550,7 +550,7 @@ def _returned(exam: Exam, returned: float, rebuild: float, cost: float, after: f
         (cost, "the KL alone: the reconstruction is not in the number that is returned"),
         (batch * loss, "the sum over the images: their mean is asked for"),
     ):
-        if abs(returned - number) <= 1e-3 * max(1.0, abs(number)):
+        if abs(returned - number) <= 1e-4 * max(1.0, abs(number)):
             if mark is None:
                 return
             break
