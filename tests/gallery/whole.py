@@ -86,16 +86,27 @@ class ByForward(OnePage):
         return bernoulli_log_likelihood(logits, x) - kl_to_standard_normal(mu, log_var)
 
 
+class SmallOutputs(OnePage):
+    """Right: a small factor is made good by the weights."""
+
+    def encode(self, x):
+        mu, log_var = super().encode(x)
+        return 0.01 * mu, (0.01 * log_var).clamp(-10, 10)
+
+    def decode(self, z):
+        return 0.01 * self.decoder(z)
+
+
 # --- right answers: trained models --------------------------------------------------------------------------
 
 
 @functools.cache
-def trained(kind, epochs, part, lr, batch, sign):
+def trained(kind, epochs, part, lr, batch, sign, z_dim):
     """A model of this kind after a few epochs on the digits that come with the book."""
     with torch.random.fork_rng(), torch.enable_grad():
         torch.manual_seed(0)
         x = data.binarize(getattr(data.load("mnist5k", "cpu"), part))
-        model = kind(784, 8)
+        model = kind(784, z_dim)
         optimizer = torch.optim.Adam(model.parameters(), lr=lr)
         for _ in range(epochs):
             for rows in torch.randperm(len(x)).split(batch):
@@ -108,9 +119,9 @@ def trained(kind, epochs, part, lr, batch, sign):
 class Later(nn.Module):
     """A model that is trained when it is first used."""
 
-    def __init__(self, kind, epochs=3, part="train", lr=5e-3, batch=64, sign=-1):
+    def __init__(self, kind, epochs=3, part="train", lr=5e-3, batch=64, sign=-1, z_dim=8):
         super().__init__()
-        self.how = kind, epochs, part, lr, batch, sign
+        self.how = kind, epochs, part, lr, batch, sign, z_dim
         self.weight = nn.Parameter(torch.zeros(1))  # which says where the model lies
 
     def parameters(self, recurse=True):
@@ -163,6 +174,24 @@ def loop_loader(model, x, epochs):
     return record
 
 
+def loop_closure(model, x, epochs, make=torch.optim.Adam):
+    optimizer = make(model.parameters(), lr=1e-3)
+    for _ in range(epochs):
+        for batch in x[torch.randperm(len(x))].split(64):
+
+            def closure(batch=batch):
+                optimizer.zero_grad()
+                loss = -model.elbo(batch).mean()
+                loss.backward()
+                return loss
+
+            optimizer.step(closure)
+
+
+def upwards(weights):
+    return torch.optim.Adam(weights, lr=4e-3, maximize=True)
+
+
 def loop_by_hand(model, x, epochs):
     for _ in range(epochs):
         shuffled = x[torch.randperm(len(x), device=x.device)]
@@ -197,8 +226,18 @@ RIGHT = {
         AtTheDraw,
         ByForward,
         lambda x_dim, z_dim: PackageVAE(x_dim, z_dim, (20,)),
+        SmallOutputs,
     ],
-    "train_loop": [loop(), loop(size=8), loop(size=512), loop_loader, loop_by_hand],
+    "train_loop": [
+        loop(),
+        loop(size=8),
+        loop(size=512),
+        loop_loader,
+        loop_by_hand,
+        loop_closure,
+        functools.partial(loop_closure, make=functools.partial(torch.optim.LBFGS, max_iter=3)),
+        loop(make=upwards, loss=torch.mean),
+    ],
     "trained_vae": [Later(OnePage), Later(AtTheDraw)],
     "quantile_grid": [grid, grid_loops, grid_mesh],
 }
@@ -304,6 +343,23 @@ class Rectified(OnePage):
         return self.decoder(z).relu()
 
 
+class ShortCentres(OnePage):
+    def encode(self, x):
+        mu, log_var = super().encode(x)
+        return mu.tanh(), log_var
+
+
+class ShortWidths(OnePage):
+    def encode(self, x):
+        mu, log_var = super().encode(x)
+        return mu, log_var.tanh()
+
+
+class ShortLogits(OnePage):
+    def decode(self, z):
+        return self.decoder(z).tanh()
+
+
 class Normalised(OnePage):
     def encode(self, x):
         mu, log_var = super().encode(x)
@@ -349,6 +405,15 @@ def new_each_step(model, x, epochs):
             optimizer.zero_grad()
             (-model.elbo(x[rows]).mean()).backward()
             optimizer.step()
+
+
+def once_an_epoch(model, x, epochs):
+    optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
+    for _ in range(epochs):
+        for rows in torch.randperm(len(x)).split(64):
+            optimizer.zero_grad()
+            (-model.elbo(x[rows]).mean()).backward()
+        optimizer.step()
 
 
 def step_first(model, x, epochs):
@@ -400,6 +465,13 @@ class Free(OnePage):
         return 0 * mu.sum(-1)
 
 
+class Cheap(OnePage):
+    """The KL is not in the loss, and the reconstruction gains by it."""
+
+    def kl(self, mu, log_var):
+        return 0 * mu.sum(-1)
+
+
 class Ruined(OnePage):
     def decode(self, z):
         return math.nan * self.decoder(z)
@@ -421,6 +493,9 @@ WRONG = {
         (Positive, "a centre may lie anywhere"),
         (Probabilities, "there is a sigmoid in decode"),
         (Rectified, "an activation after the decoder's last layer"),
+        (ShortCentres, "a centre may lie anywhere"),
+        (ShortWidths, "no region can be narrow"),
+        (ShortLogits, "no pixel can be sure"),
         (Normalised, "influence each other"),
         (with_elbo(loss), "this is -ELBO, the loss"),
         (with_elbo(lambda self, x: OnePage.elbo(self, x).mean()), "one number for all images"),
@@ -449,6 +524,7 @@ WRONG = {
             "taken for probabilities",
         ),
         (with_draw(lambda mu, v: mu), "there is no noise"),
+        (with_draw(lambda mu, v: torch.randn_like(mu)), "neither mu nor log_var has a part in it"),
         (OnlyInTraining, "in evaluation mode z is mu"),
         (with_draw(seeded), "a seed is set inside"),
         (
@@ -468,7 +544,10 @@ WRONG = {
         (never, "step() is never called"),
         (step_first, "there was no gradient"),
         (lambda model, x, epochs: None, "elbo is never asked for"),
-        (loop(loss=lambda elbo: elbo.mean()), "uphill"),
+        (loop(loss=lambda elbo: elbo.mean()), "uphill: an optimizer minimises"),
+        (loop(make=upwards), "downhill: with maximize=True"),
+        (once_an_epoch, "step() is called once an epoch"),
+        (loop(make=lambda weights: torch.optim.Adam(weights, lr=0.0)), "no weight was changed"),
         (loop(loss=lambda elbo: (-elbo).exp().mean().log()), "another loss"),
         (loop(zero=lambda optimizer: None), "gradients are not zeroed"),
         (new_each_step, "a new optimizer for each step"),
@@ -494,6 +573,8 @@ WRONG = {
         (Later(with_draw(no_grad)), "the latent dimensions are asleep"),
         (Later(Centres), "only the centres were trained"),
         (Later(Free), "the codes cost more than they earn"),
+        (Later(Cheap, 6, z_dim=2), "the codes cost more than they earn"),
+        (Later(ShortCentres), "a centre may lie anywhere"),
         (Later(OnePage, lr=1e-3, batch=200), "too few or too small steps"),
         (Later(OnePage, sign=1), "the loop climbs down"),
         (Later(Ruined, 0), "training ran away"),
@@ -524,6 +605,10 @@ WRONG = {
         (
             lambda n: torch.cartesian_prod(*[Normal(0.0, 1.0).icdf(torch.linspace(0.3, 0.7, n))] * 2),
             "too much of the prior is left out",
+        ),
+        (
+            lambda n: torch.cartesian_prod(*[Normal(0.0, 1.0).icdf(torch.linspace(0.05, 0.95, n))] * 2),
+            "for n = 30 a coordinate runs from",
         ),
         (
             lambda n: torch.cartesian_prod(*[Normal(0.0, 1.0).icdf(torch.linspace(0.5, 0.99, n))] * 2),

@@ -61,6 +61,7 @@ def _maker(answer: Any) -> Any:
     return make
 
 
+CENTRE = "an activation after the encoder's last layer: a centre may lie anywhere"
 FIXED = (
     "a width is fixed in the code, such as 784 or 2, or two layers do not fit: x_dim and z_dim say how many"
 )
@@ -150,18 +151,35 @@ def _decoded(exam: Exam, model: nn.Module, z: Tensor, x_dim: int) -> Tensor:
 def _networks(exam: Exam, model: nn.Module, x_dim: int, z_dim: int) -> None:
     """Shapes; what the outputs may be, over many weights; each row for itself."""
     mus, log_vars, logits = [], [], []
-    for _ in range(
-        30
-    ):  # an output that may have either sign has one sign in all of them with probability 2^-29
+    # An output that may have either sign has one sign in all of them with probability 2^-29. Some weights are
+    # large, so that an output without a limit exceeds 1, whatever factor stands before it.
+    for size in (*[100.0] * 10, *[1.0] * 20):
         with torch.no_grad():
             for weight in model.parameters():
                 scale = (2 / weight.shape[-1]) ** 0.5 if weight.dim() > 1 else 0.5
-                weight.copy_(scale * exam.randn(*weight.shape))
+                weight.copy_(size * scale * exam.randn(*weight.shape))
             x, z = exam.bits(8, x_dim), 2 * exam.randn(8, z_dim)
             mu, log_var = _encoded(exam, model, x, z_dim)
             mus.append(mu), log_vars.append(log_var), logits.append(_decoded(exam, model, z, x_dim))
+    for name, outs, mark, read in (
+        ("mu", mus, CENTRE, REGION),
+        (
+            "log_var",
+            log_vars,
+            "an activation after the encoder's last layer: no region can be narrow, or wide",
+            REGION,
+        ),
+        ("decode", logits, "an activation after the decoder's last layer: no pixel can be sure", REVENUE),
+    ):
+        low, high = torch.stack(outs).aminmax()
+        if low >= -1 and low < 0 < high <= 1:
+            exam.fail(
+                f"{name} never leaves the interval from -1 to 1, for {len(outs)} choices of the weights",
+                mark,
+                read,
+            )
     for name, outs, mark in (
-        ("mu", mus, "an activation after the encoder's last layer: a centre may lie anywhere"),
+        ("mu", mus, CENTRE),
         (
             "log_var",
             log_vars,
@@ -328,6 +346,13 @@ def _draw(exam: Exam, model: nn.Module, x_dim: int, z_dim: int) -> None:
                 THREE_WAYS,
             )
         exam.fail("the z that is decoded is mu itself", "there is no noise: a point, and not a region", MOVE)
+    far = draw(0 * mu + 1000, 0 * mu + 10)  # a standard deviation of 148
+    if far.abs().max() < 20:
+        exam.fail(
+            f"for mu = 1000 and log_var = 10 the z that is decoded is {numbers(far)}",
+            "z is drawn from the prior, and neither mu nor log_var has a part in it",
+            MOVE,
+        )
     law(exam, draw)
 
 
@@ -401,10 +426,27 @@ def train_loop(exam: Exam) -> Report:
     model = Shown(pixels).to(exam.device, exam.dtype)
     before, steps, optimizers = model.flat(), [], []
 
-    def note(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        steps.append(Step(model, x, exam))
+    def note(optimizer: torch.optim.Optimizer, given: tuple, named: dict) -> tuple[tuple, dict] | None:
         if optimizer not in optimizers:
             optimizers.append(optimizer)
+        upwards = optimizer.param_groups[0].get("maximize", False)
+
+        def found() -> None:
+            asked = len(model.shown)
+            steps.append(Step(model, x, exam))
+            steps[-1].asked, steps[-1].upwards = asked, upwards
+
+        closure = named.get("closure", given[1] if len(given) > 1 else None)
+        if closure is None:
+            return found()
+        first = len(steps)
+
+        def watched() -> Any:
+            value = closure()
+            found() if len(steps) == first else model.shown.clear()
+            return value
+
+        return (optimizer, watched), {}
 
     handle = register_optimizer_step_pre_hook(note)
     try:
@@ -415,13 +457,18 @@ def train_loop(exam: Exam) -> Report:
         for batch in list(model.shown):
             model.shown = [batch]
             steps.append(Step(model, x, exam))
-            steps[-1].grad = None
+            steps[-1].grad, steps[-1].asked = None, 1
     elif not steps:
         mark = "step() is never called" if model.shown else "elbo is never asked for, inside the loop"
         exam.fail("no step was made", mark)
     _shown(exam, steps, n, epochs)
     if optimizers:
         _along(exam, model, x, steps)
+        if torch.equal(before, model.flat()):
+            exam.fail(
+                f"after {len(steps)} steps no weight was changed",
+                "the rate is 0, or the optimizer holds other weights than the model's",
+            )
     if len(optimizers) > epochs and any(optimizer.state for optimizer in optimizers):
         exam.fail(
             f"{len(optimizers)} optimizers made the {len(steps)} steps",
@@ -448,6 +495,11 @@ def _shown(exam: Exam, steps: list[Step], n: int, epochs: int) -> None:
     if any(len(set(rows)) < n for rows in rounds):
         exam.fail(seen, f"some images come twice in an epoch, and some not at all: {ROWS}")
     if len(steps) <= epochs:
+        if steps[0].asked > 1:
+            exam.fail(
+                f"{seen}, in {steps[0].asked} batches before the first step",
+                "step() is called once an epoch: it stands outside the loop over batches, by its indentation",
+            )
         exam.fail(seen, "all images are one batch: that makes one step an epoch")
     if rounds[0] == sorted(order[:n]):
         exam.fail(seen, "nothing is shuffled: the images come in the order in which they stand")
@@ -477,10 +529,14 @@ def _along(exam: Exam, model: Shown, x: Tensor, steps: list[Step]) -> None:
                 "step() comes before backward(), or the gradients are zeroed between the two",
             )
         right, _ = model.slope(step.at, x[step.rows])
+        if step.upwards:
+            right = -right
         if along(step.grad, right) < -0.999:
             exam.fail(
-                f"step {i + 1} goes against the gradient of -elbo",
-                "uphill: an optimizer minimises, so its loss is minus the ELBO",
+                f"step {i + 1} lowers elbo",
+                "downhill: with maximize=True an optimizer raises its objective, so that is the ELBO itself"
+                if step.upwards
+                else "uphill: an optimizer minimises, so its loss is minus the ELBO",
             )
         if along(step.grad, right) < 0.9999:
             exam.fail(
@@ -542,6 +598,12 @@ def trained_vae(exam: Exam) -> Report:
             "loss while it trains",
         )
     seldom = old["gain"].mean().item() - gain
+    if drawn > base + 20 and cost > HIGH * len(new["each"]):
+        exam.fail(
+            seen,
+            "the codes cost more than they earn: the KL is not in the loss, or has too low a price",
+            NO_PRICE,
+        )
     if gain < max(20.0, FAR * error):
         if new["low"] >= 0 and new["high"] <= 1:
             exam.fail(seen, "decode answers with probabilities, where the logits are asked for", REVENUE)
@@ -563,12 +625,6 @@ def trained_vae(exam: Exam) -> Report:
                 "only the centres were trained: the decoder does not know the regions around them",
                 REGION,
             )
-        if drawn > base + 20 and cost > HIGH * len(new["each"]):
-            exam.fail(
-                seen,
-                "the codes cost more than they earn: the KL is not in the loss, or has too low a price",
-                NO_PRICE,
-            )
         if cost < 1:
             exam.fail(
                 seen,
@@ -576,6 +632,8 @@ def trained_vae(exam: Exam) -> Report:
                 "answers with the same average. The draw cuts the gradient, or the KL has too high a price",
                 CUTS,
             )
+        if 0.9 < new["reach"] <= 1:
+            exam.fail(f"{seen}; mu lies between -1 and 1, for every image", CENTRE, REGION)
         exam.fail(
             seen,
             "it learns, but made too few or too small steps: smaller batches (4,000 images in batches of 64 "
@@ -614,6 +672,7 @@ def _judged(exam: Exam, model: nn.Module, x: Tensor, pixels: Tensor) -> dict[str
         "kl": cost,
         "each": each.mean(0),
         "active": active_units(mu),
+        "reach": mu.abs().max(),
         "base": base,
         "gain": drawn - cost - base,
         "low": min(part.min() for part in logits),
@@ -633,7 +692,7 @@ def quantile_grid(exam: Exam) -> Report:
     False alarms: none but by rounding.
     Checks: chapter 4.5.
     """
-    for n in (exam.integer(5, 9), 16):
+    for n in (exam.integer(5, 9), 30):
         shapes = {
             (
                 n,
@@ -664,7 +723,7 @@ def quantile_grid(exam: Exam) -> Report:
                 f"for n = {n} some points come twice, and some pairs never",
                 "each value of one coordinate is paired with every value of the other, once",
             )
-    exam.hold(f"equal steps of probability, from {-points.max():.2f} to {points.max():.2f} for n = 16")
+    exam.hold(f"equal steps of probability, from {-points.max():.2f} to {points.max():.2f} for n = {n}")
 
 
 def _quantiles(exam: Exam, column: Tensor, n: int) -> None:
