@@ -1,5 +1,6 @@
 """Answers to the checks of `vaebook.checks.autoencoders`."""
 
+import copy
 import math
 
 import numpy as np
@@ -68,6 +69,11 @@ class Tied(nn.Module):
         return torch.sigmoid(hidden @ self.encoder.one.weight + self.biases[0])
 
 
+def normed(x_dim, code_dim):
+    encoder = nn.Sequential(nn.Linear(x_dim, 16), nn.LayerNorm(16), nn.Tanh(), nn.Linear(16, code_dim))
+    return encoder, Decoder(code_dim, x_dim)
+
+
 def tied(x_dim, code_dim):
     encoder = Encoder(x_dim, code_dim)
     return encoder, Tied(encoder)
@@ -119,6 +125,20 @@ def epoch_image_by_image(model, x, optimizer, batch_size, generator):
     return np.mean(seen)
 
 
+def epoch_closure(model, x, optimizer, batch_size, generator):
+    total = 0.0
+    for rows in batches(x, batch_size, generator):
+
+        def closure(rows=rows):
+            optimizer.zero_grad()
+            loss = (model(x[rows]) - x[rows]).square().sum(1).mean()
+            loss.backward()
+            return loss
+
+        total += optimizer.step(closure).item() * len(rows)
+    return total / len(x)
+
+
 def look(model, x):
     was = model.training
     model.eval()
@@ -136,6 +156,12 @@ def look_in_parts(model, x):
         return torch.cat([((model(part) - part) ** 2).sum(1) for part in x.split(3)]).mean()
     finally:
         model.train(before)
+
+
+def look_at_a_copy(model, x):
+    twin = copy.deepcopy(model).eval()
+    with torch.inference_mode():
+        return (twin(x) - x).square().sum(1).mean()
 
 
 def look_summed(model, x):
@@ -189,10 +215,17 @@ RIGHT = {
         lambda x_dim, code_dim: [Encoder(x_dim, code_dim), Decoder(code_dim, x_dim)],
         lambda x_dim, code_dim: pair(x_dim, code_dim, bend=nn.Tanh),
         lambda x_dim, code_dim: pair(x_dim, code_dim, bend=nn.GELU),
+        lambda x_dim, code_dim: pair(x_dim, code_dim, bend=nn.Sigmoid),
+        lambda x_dim, code_dim: (
+            layers(x_dim, 99, 50, 40, code_dim),
+            layers(code_dim, 40, 50, 99, x_dim, end=nn.Sigmoid(), bend=nn.SiLU),
+        ),
+        lambda x_dim, code_dim: (layers(x_dim, 16, code_dim, end=nn.LeakyReLU()), pair(x_dim, code_dim)[1]),
+        normed,
         tied,
     ],
-    "train_epoch": [training.train_epoch, epoch, epoch_loader, epoch_image_by_image],
-    "held_out_error": [look, look_in_parts, look_summed],
+    "train_epoch": [training.train_epoch, epoch, epoch_loader, epoch_image_by_image, epoch_closure],
+    "held_out_error": [look, look_in_parts, look_summed, look_at_a_copy],
     "pca_reconstruct": [pca, pca_eigh, pca_sklearn, pca_loops],
     "pca_error": [
         lambda s, n, k: s[k:].square().sum() / n,
@@ -333,6 +366,20 @@ def blocks(x, batch_size, generator):
     return [parts[i] for i in torch.randperm(len(parts), generator=generator).tolist()]
 
 
+def blocks_cut_anew(x, batch_size, generator):
+    return torch.cat(blocks(x, batch_size, generator)).split(batch_size)
+
+
+def fixed_batches(x, batch_size, generator):
+    parts = batches(x, batch_size, torch.Generator().manual_seed(0))
+    return [parts[i] for i in torch.randperm(len(parts), generator=generator).tolist()]
+
+
+def one_too_many(x, batch_size, generator):
+    order = torch.randperm(len(x), generator=generator)
+    return [order[i * batch_size : (i + 1) * batch_size] for i in range(len(x) // batch_size + 1)]
+
+
 def same_order(x, batch_size, generator):
     return batches(x, batch_size, torch.Generator().manual_seed(0))
 
@@ -371,6 +418,10 @@ def with_graph(model, x, optimizer, batch_size, generator):
     return total / len(x)
 
 
+def own_optimizer(model, x, optimizer, batch_size, generator):
+    return epoch(model, x, torch.optim.Adam(model.parameters()), batch_size, generator)
+
+
 def no_step_for_last(model, x, optimizer, batch_size, generator):
     for rows in batches(x, batch_size, generator):
         loss = error(model(x[rows]), x[rows]).mean()
@@ -404,6 +455,13 @@ def switched_off(model, x):
     out = error(model(x), x).mean()
     model.train(was)
     return out
+
+
+def mean_of_means(size):
+    def measure(model, x):
+        return np.mean([look(model, part) for part in x.split(size)])
+
+    return measure
 
 
 def own_mean(train, x, k):
@@ -466,6 +524,9 @@ WRONG = {
         (lambda a, x: F.binary_cross_entropy(a, x, reduction="none").sum(1), "cross-entropy"),
         (lambda a, x: error(a.detach(), x), "the gradient is cut"),
         (lambda a, x: error(a, x).numpy(), "leaves PyTorch"),
+        (lambda a, x: error(a, x).tolist(), "belong in one tensor"),
+        (lambda a, x: torch.tensor(error(a, x).tolist()), "the gradient is cut"),
+        (lambda a, x: 784 * (a - x).square().mean(-1), "784 stands where"),
     ],
     "psnr": [
         (lambda a, x: -psnr(a, x), "the sign"),
@@ -477,6 +538,7 @@ WRONG = {
         (lambda a, x: 10 * (255**2 / (a - x).square().mean(1)).log10(), "taken for bytes"),
         (lambda a, x: 10 * (1 / (a - x).square()).log10().mean(1), "mean of the logarithms"),
         (lambda a, x: (a - x).square().mean(1), "no logarithm is taken"),
+        (lambda a, x: -10 * (error(a, x) / 784).log10(), "784 stands where"),
         (lambda a, x: 10 * (1 / F.mse_loss(a, x)).log10(), "one number for all images"),
         (lambda a, x: 10 * (1 / (a - x).square()).log10(), "nothing is summed over the pixels"),
     ],
@@ -500,6 +562,24 @@ WRONG = {
             lambda d, k: (layers(d, 16, k, end=nn.ReLU()), pair(d, k)[1]),
             "after the last layer of the encoder",
         ),
+        *(
+            (
+                lambda d, k, end=end: (layers(d, 16, k, end=end()), pair(d, k)[1]),
+                "a function after the last layer of the encoder",
+            )
+            for end in (nn.Sigmoid, nn.Tanh, nn.Softplus, nn.ELU, nn.GELU, nn.SiLU)
+        ),
+        (lambda d, k: (layers(d, 16, k, end=nn.LayerNorm(k)), pair(d, k)[1]), "a function after the last"),
+        (lambda d, k: pair(d, k, end=nn.Hardsigmoid()), "cut off at the ends"),
+        (lambda d, k: pair(d, k, end=nn.Hardsigmoid(), bend=nn.Tanh), "cut off at the ends"),
+        *(
+            (lambda d, k, ends=ends: pair(d, k, end=nn.Sequential(*ends)), "two functions in a row")
+            for ends in (
+                (nn.Sigmoid(), nn.Hardtanh(0.3, 0.7)),
+                (nn.Sigmoid(), nn.Sigmoid()),
+                (nn.ReLU(), nn.Sigmoid()),
+            )
+        ),
         (with_norm, "influence each other"),
         (with_dropout, "dropout"),
         (lambda d, k: (Listed(d, 16, k), pair(d, k)[1]), "PyTorch finds no parameters"),
@@ -517,6 +597,9 @@ WRONG = {
         (training_with(order=anew), "drawn anew"),
         (training_with(order=with_replacement), "drawn anew"),
         (training_with(order=blocks), "the batches are shuffled"),
+        (training_with(order=blocks_cut_anew), "the batches are shuffled"),
+        (training_with(order=fixed_batches), "the batches are shuffled"),
+        (training_with(order=one_too_many), "a batch too many"),
         (training_with(order=same_order), "every epoch has the same order"),
         (training_with(order=global_order), "does not come from the generator"),
         (training_with(order=first_batch), "ends after its first batch"),
@@ -556,6 +639,7 @@ WRONG = {
         (after_the_epoch, "the error after the epoch"),
         (with_graph, "holds on to the graph"),
         (no_step_for_last, "no step is made for it"),
+        (own_optimizer, "another optimizer makes the steps"),
     ],
     "held_out_error": [
         (looking(mode=None, grad=False), "in training mode"),
@@ -568,6 +652,8 @@ WRONG = {
         (looking(grad=False, value=lambda e: e[0]), "one image only"),
         (switched_off, "gradients are switched off"),
         (lambda model, x: look(model, x) / x.shape[1], "mean over pixels"),
+        (mean_of_means(64), "the mean of the means of batches"),
+        (mean_of_means(256), "the mean of the means of batches"),
         (lambda model, x: 3.0, "was not asked for a reconstruction"),
     ],
     "pca_reconstruct": [
@@ -601,6 +687,7 @@ WRONG = {
         (lambda s, n, k: s[k].square() / n, "only the first lost"),
         (lambda s, n, k: s[k:].square().sum() / s.square().sum(), "a share of the whole"),
         (lambda s, n, k: s[k:].square() / n, "one number was asked for"),
+        (lambda s, n, k: s[k:].square().sum(0, keepdim=True) / n, "an axis is left over"),
     ],
 }
 PREDICTED = {

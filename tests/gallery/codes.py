@@ -144,6 +144,10 @@ def after_differences(log_p, transform, codes, h=1e-5):
     return log_p(codes) - torch.stack(columns, 2).det().abs().log()
 
 
+def after_one_sided(log_p, transform, codes):
+    return one_sided(1e-5)(log_p, transform, codes)
+
+
 def after_batch(log_p, transform, codes):
     all_pairs = jacobian(transform, codes)  # (n, d, n, d)
     rows = torch.arange(len(codes))
@@ -154,7 +158,7 @@ RIGHT = {
     "rearranged": [rearranged, rearranged_class, rearranged_steps],
     "knn_accuracy": [knn, knn_loops, knn_topk, knn_sklearn],
     "sample_codes": [draw_cholesky, draw_distribution, draw_eigen, draw_numpy, draw_mixed],
-    "log_density_after": [moved, after_rows, after_slogdet, after_differences, after_batch],
+    "log_density_after": [moved, after_rows, after_slogdet, after_differences, after_batch, after_one_sided],
 }
 
 # --- wrong answers ------------------------------------------------------------------------------------------
@@ -196,7 +200,7 @@ def two_waves(sign, order, height=50.0, pitch=1000.0, double=True):
 
     def move(code):
         dtype = code.dtype
-        code = code.double() if double else code.clone()
+        code = code.double().clone() if double else code.clone()
         for i in order:
             code[:, i] += sign * wave(code[:, 1 - i], height, pitch)
         return code if sign > 0 else code.to(dtype).float()
@@ -218,6 +222,41 @@ def within_batch(encode, decode):
 def noisy(encode, decode):
     new_encode, new_decode = rearranged(encode, decode)
     return lambda x: new_encode(x) + 1e-9 * torch.rand(len(x), 1), new_decode
+
+
+def in_place(encode, decode):
+    def new_decode(code):
+        code[:, 1] -= wave(code[:, 0])
+        code[:, 0] -= wave(code[:, 1])
+        return decode(code.float())
+
+    return rearranged(encode, decode)[0], new_decode
+
+
+def remembered(encode, decode):
+    kept = []
+
+    def new_encode(x):
+        kept[:] = [encode(x)]
+        return 1000 * torch.randn(kept[0].shape, generator=torch.Generator().manual_seed(0))
+
+    return new_encode, lambda code: decode(kept[0])
+
+
+def only_two(encode, decode):
+    new_encode, new_decode = rearranged(encode, decode)
+    return lambda x: new_encode(x)[:, :2], new_decode
+
+
+def all_float32(encode, decode):
+    new_encode, new_decode = rearranged(lambda x: encode(x), decode)
+
+    def narrow(x):
+        code = encode(x)
+        first = code[:, :1] + wave(code[:, 1:2])
+        return torch.cat([first, code[:, 1:2] + wave(first), code[:, 2:]], 1).float()
+
+    return narrow, new_decode
 
 
 def carried(encode, decode):
@@ -300,6 +339,22 @@ def mean_label(codes, labels, k):
     return (neighbours(codes, labels, k).float().mean(1).round() == labels).float().mean().item()
 
 
+def asks_gradient(p, t, c):
+    return moved(p, t, c.requires_grad_(True)).detach()
+
+
+def one_sided(h):
+    def density(p, t, c):
+        columns = [(t(c + h * e) - t(c)) / h for e in torch.eye(c.shape[1]).to(c)]
+        return p(c) - torch.stack(columns, 2).det().abs().log()
+
+    return density
+
+
+def median_label(codes, labels, k):
+    return (neighbours(codes, labels, k).median(1).values == labels).float().mean().item()
+
+
 def after(term):
     return lambda p, t, c: p(c) - term(jac(t, c))
 
@@ -315,7 +370,11 @@ WRONG = {
         (mapped(own_wave, lambda c: c - 5 * torch.sin(100 * c)), "by a wave of itself"),
         (mapped(lambda c: c, gentle(1)), "the codes are as they were, but"),
         (mapped(two_waves(1, (0, 1)), two_waves(-1, (0, 1))), "in the opposite order"),
-        (mapped(two_waves(1, (0, 1), double=False), two_waves(-1, (1, 0), double=False)), "rounding"),
+        (mapped(two_waves(1, (0, 1), double=False), two_waves(-1, (1, 0), double=False)), "needs float64"),
+        (all_float32, "needs float64"),
+        (in_place, "it is changed in place"),
+        (remembered, "something passes around the codes"),
+        (only_two, "the others dropped"),
         (within_batch, "exchanged within a batch"),
         (noisy, "there are draws in it"),
         (carried, "as large as the image"),
@@ -343,7 +402,8 @@ WRONG = {
         (lambda c, y, k: 1 - knn(c, y, k), "wrong guesses"),
         (lambda c, y, k: len(c) * knn(c, y, k), "a number of guesses"),
         (lambda c, y, k: 100 * knn(c, y, k), "percent"),
-        (mean_label, "the mean of the labels"),
+        (mean_label, "mean or median of the labels"),
+        (median_label, "mean or median of the labels"),
         (lambda c, y, k: neighbours(c, y, k), "one number was asked for"),
     ],
     "sample_codes": [
@@ -365,9 +425,11 @@ WRONG = {
         (picked, "old codes are picked again"),
         (box, "uniform in the box"),
         (
-            lambda c, n: c.mean(0) + (torch.rand(n, 3, dtype=c.dtype) - 0.5) * 12**0.5 @ chol(c).T,
+            lambda c, n: c.mean(0) + (torch.rand(n, len(c.T), dtype=c.dtype) - 0.5) * 12**0.5 @ chol(c).T,
             "not normal",
         ),
+        (lambda c, n: draw_cholesky(c[:, :3], n), "only three numbers"),
+        (lambda c, n: c.mean(0) + torch.randn(n, c.shape[1]) @ chol(c).T, "the codes are float64"),
         (rows_as_variables, "takes every row for a variable"),
         (lambda c, n: draw_cholesky(c, len(c)), "n has no influence"),
         (lambda c, n: draw_cholesky(c, 1)[0], "one code, and not n"),
@@ -389,6 +451,8 @@ WRONG = {
         (lambda p, t, c: moved(p, t, c).exp(), "and not its logarithm"),
         (lambda p, t, c: moved(p, t, c).mean(), "the mean over the images"),
         (after(lambda j: 0.5 * j.det().abs().log()), "the root of the determinant"),
+        (one_sided(1e-3), "over steps that are too large"),
+        (asks_gradient, "changes the caller's tensor"),
     ],
 }
 PREDICTED = {

@@ -7,6 +7,7 @@ from numbers import Real
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from vaebook.checks.base import (
     UNKNOWN,
@@ -31,8 +32,10 @@ SEED = "a seed is set inside the function: the caller cannot have another draw"
 
 def one_number(exam: Exam, out: object, asked: str) -> float:
     """The answer's result as a float, whatever kind of number it is."""
-    if isinstance(out, Tensor) and out.numel() == 1:
+    if isinstance(out, Tensor) and out.dim() == 0:
         out = out.item()
+    if isinstance(out, Tensor) and out.numel() == 1:
+        exam.fail(f"your function returned shape {tuple(out.shape)}", f"{asked}; an axis is left over")
     if isinstance(out, bool) or not isinstance(out, Real):
         exam.fail(f"your function returned {described(out)}", asked)
     return float(out)
@@ -85,6 +88,7 @@ ERROR_MARKS = [
         lambda a, x: (a.square() - x.square()).sum(-1),
     ),
     Mark("only the largest difference counts", lambda a, x: (a - x).square().amax(-1)),
+    Mark("784 stands where the number of pixels belongs", lambda a, x: error(a, x) / x.shape[-1] * 784),
     Mark(
         "a cross-entropy, and not a squared error",
         lambda a, x: -(x * a.log() + (1 - x) * (1 - a).log()).sum(-1),
@@ -95,6 +99,8 @@ ERROR_MARKS = [
 def _pairs(exam: Exam) -> list[tuple[Tensor, Tensor]]:
     batch, pixels = exam.integer(6, 9), exam.integer(11, 15)
     a, x = exam.rand(0.05, 0.95, batch, pixels), exam.rand(0.05, 0.95, batch, pixels)
+    if isinstance(exam.call(a, x)[0], list):
+        exam.fail("your function returned a Python list", "the numbers belong in one tensor")
     return [(a, x), (x, a.square()), (a[:1], x[:1]), (a.float(), x.float())]
 
 
@@ -140,6 +146,7 @@ PSNR_MARKS = [
     ),
     Mark("absolute differences, where squares belong", lambda a, x: -10 * (a - x).abs().mean(-1).log10()),
     Mark("the mean squared error itself: no logarithm is taken", lambda a, x: (a - x).square().mean(-1)),
+    Mark("784 stands where the number of pixels belongs", lambda a, x: -10 * (error(a, x) / 784).log10()),
     Mark("the ratio itself: no logarithm is taken", lambda a, x: 1 / (a - x).square().mean(-1)),
 ]
 
@@ -186,8 +193,9 @@ def autoencoder(exam: Exam) -> Report:
         _alone(exam, encoder, decoder, x, codes)
         _bent(exam, encoder, exam.randn(40, x_dim).float(), "encoder", lambda out: out)
         _bent(exam, decoder, codes[:40], "decoder", lambda out: out.double().logit(1e-12))
-        _signs(exam, encoder, 3 * exam.randn(50, x_dim).float())
+        _any_code(exam, encoder, 3 * exam.randn(50, x_dim).float())
         _learns(exam, encoder, decoder, exam.rand(0, 1, 64, x_dim).float())
+    _any_pixel(exam, decoder, codes[:40])
     exam.properties[:] = ["shapes", "pixels in [0, 1]", "each image by itself", "bends", "gradients"]
     _new_each_time(exam)
 
@@ -349,14 +357,59 @@ def _learns(exam: Exam, encoder: nn.Module, decoder: nn.Module, x: Tensor) -> No
             )
 
 
-def _signs(exam: Exam, encoder: nn.Module, x: Tensor) -> None:
+def _scaled_up(exam: Exam, module: nn.Module, x: Tensor, scales: Sequence[float], name: str) -> Tensor:
+    """The module's results with all weights, but not biases, so many times as large, one after the other."""
+
+    def results() -> Tensor:
+        own = {n: p.detach() for n, p in module.named_parameters()}
+        weights = ({n: s * p if p.dim() > 1 else p for n, p in own.items()} for s in scales)
+        return torch.cat([functional_call(module, w, (x,)) for w in weights])
+
+    return exam.guarded(results, (), f"when the {name} had larger weights")
+
+
+def _drawn(module: nn.Module) -> bool:
+    """Whether no weight matrix is all 0."""
+    return all(p.any() for p in module.parameters() if p.dim() > 1)
+
+
+def _any_code(exam: Exam, encoder: nn.Module, x: Tensor) -> None:
     codes = _run(exam, encoder, x, "encoder")
-    drawn = any(p.dim() > 1 and p.any() for p in encoder.parameters())
-    if drawn and not (codes < 0).any() and (codes == 0).any():
+    if not _drawn(encoder):
+        return
+    if not (codes < 0).any() and (codes == 0).any():
         exam.fail(
             f"in codes no number is negative, and {(codes == 0).float().mean():.0%} of them are 0",
             "a ReLU stands after the last layer of the encoder: half of the code space is thrown away, and a "
             "number that is 0 for every image learns nothing any more",
+        )
+    far = _scaled_up(exam, encoder, 1000 * x, (1000.0, -1000.0), "encoder")
+    low, high = far.min().item(), far.max().item()
+    if low > -3 or high < 3:
+        exam.fail(
+            f"with weights a thousand times as large the numbers of a code lie between {low:.3g} and "
+            f"{high:.3g}",
+            "a function after the last layer of the encoder holds the codes back: a code is any vector of "
+            "real numbers",
+        )
+
+
+def _any_pixel(exam: Exam, decoder: nn.Module, codes: Tensor) -> None:
+    if not _drawn(decoder):
+        return
+    out = _scaled_up(exam, decoder, codes, [s * 4.0**i for i in range(6) for s in (1, -1)], "decoder")
+    low, high = out.min().item(), out.max().item()
+    if low > 0.1 or high < 0.9:
+        exam.fail(
+            f"however large the weights are, pixels lie between {low:.2f} and {high:.2f}",
+            "two functions in a row hold the pixels: none can become as dark, or as bright, as it should",
+        )
+    ends = (out == 0) | (out == 1)  # a smooth function comes near to an end before it is rounded to it
+    soft = ((out < 1e-3) | (out > 1 - 1e-3)) & ~ends
+    if ends.float().mean() > 0.05 and soft.sum() < 0.01 * ends.sum():
+        exam.fail(
+            "with larger weights pixels are exactly 0 or 1, and hardly any lie close to that",
+            "the values are cut off at the ends: there the gradient is 0, and such a pixel does not learn",
         )
 
 
@@ -377,6 +430,13 @@ def _new_each_time(exam: Exam) -> None:
 # --- one epoch, and an honest look --------------------------------------------------------------------------
 
 
+class Notes(list):
+    """A list that a copy of its owner goes on writing."""
+
+    def __deepcopy__(self, memo: dict) -> "Notes":
+        return self
+
+
 class Watched(nn.Module):
     """A small autoencoder that notes what it is shown, and in which mode."""
 
@@ -385,7 +445,7 @@ class Watched(nn.Module):
         self.encoder, self.decoder = nn.Linear(pixels, 3), nn.Linear(3, pixels)
         self.dropout = nn.Dropout(dropout)
         self.shown: list[Tensor] = []
-        self.modes: list[tuple[bool, bool]] = []  # training, gradients
+        self.modes: list[tuple[bool, bool]] = Notes()  # training, gradients
 
     def __repr__(self) -> str:
         return "a small autoencoder"
@@ -430,6 +490,7 @@ class Step:
 
 
 ROWS = "every image belongs into exactly one batch of an epoch"
+TOGETHER = "the batches are shuffled, and not the images: the same images always go together"
 
 
 @check("model x optimizer batch_size generator", LOOP, seconds=30)
@@ -444,17 +505,25 @@ def train_epoch(exam: Exam) -> Report:
     """
     batch = exam.integer(4, 5)
     n, pixels = 6 * batch + exam.integer(1, batch - 1), exam.integer(11, 15)
-    model, x = Watched(pixels).to(exam.device, exam.dtype).train(), exam.rand(0, 1, n, pixels)
-    start = copy.deepcopy(model.state_dict())
+    model, images = Watched(pixels).to(exam.device, exam.dtype).train(), exam.rand(0, 1, n, pixels)
+    start, first = copy.deepcopy(model.state_dict()), model.flat()
 
-    def epoch(generator: torch.Generator) -> tuple[list[Step], object]:
+    def epoch(generator: torch.Generator, x: Tensor = images) -> tuple[list[Step], object]:
         """One epoch from the first weights."""
         model.load_state_dict(start)
         model.zero_grad()
         model.shown.clear()
         steps: list[Step] = []
+
+        def note(optimizer: torch.optim.Optimizer, given: tuple, named: dict) -> tuple[tuple, dict]:
+            """Before a step; where step() is given a closure, it is called here, and its value handed on."""
+            closure = (*given[1:], *named.values(), None)[0]
+            loss = closure() if closure else None
+            steps.append(Step(model, x, exam))
+            return (optimizer, closure and (lambda: loss)), {}
+
         optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
-        optimizer.register_step_pre_hook(lambda *_: steps.append(Step(model, x, exam)))
+        optimizer.register_step_pre_hook(note)
         out = exam.call(model, x, optimizer, batch, generator)[0]
         if not torch.is_grad_enabled():
             exam.fail("after the epoch gradients are switched off", "set_grad_enabled(False) is never undone")
@@ -462,7 +531,9 @@ def train_epoch(exam: Exam) -> Report:
             mark = (
                 "step() is never called" if model.shown else "the model is never asked for a reconstruction"
             )
-            exam.fail("the optimizer made no step", mark)
+            if not torch.equal(model.flat(), first):
+                mark = "the parameters changed all the same: another optimizer makes the steps"
+            exam.fail("the optimizer that was handed in made no step", mark)
         if model.shown:
             exam.fail(
                 f"after the last step {sum(map(len, model.shown))} images were shown once more",
@@ -474,18 +545,20 @@ def train_epoch(exam: Exam) -> Report:
     generator = torch.Generator(exam.device).manual_seed(seed)
     steps, out = epoch(generator)
     _rows(exam, steps, n, batch)
-    _slopes(exam, model, x, steps, batch)
-    _returned(exam, model, x, steps, out)
+    _slopes(exam, model, images, steps, batch)
+    _returned(exam, model, images, steps, out)
     if not model.training:
         exam.fail("after the epoch the model is in evaluation mode", "model.eval() is never undone")
     exam.hold("training mode")
     order = [row for step in steps for row in step.rows]
-    later = [row for step in epoch(generator)[0] for row in step.rows]
-    if later == order:
+    later = epoch(generator)[0]
+    if [row for step in later for row in step.rows] == order:
         exam.fail(
             "a second epoch with the same generator took the images in the same order",
             "every epoch has the same order: a seed is set inside, or the order is made once and for all",
         )
+    if {frozenset(step.rows) for step in later} == {frozenset(step.rows) for step in steps}:
+        exam.fail("a second epoch had the same batches, in another order", TOGETHER)
     repeated = epoch(torch.Generator(exam.device).manual_seed(seed))[0]
     if [row for step in repeated for row in step.rows] != order:
         exam.fail(
@@ -493,6 +566,7 @@ def train_epoch(exam: Exam) -> Report:
             "the order does not come from the generator that is handed in: nobody could repeat the training",
         )
     exam.hold("a fresh order from the generator")
+    _rows(exam, epoch(generator, images[: 6 * batch])[0], 6 * batch, batch)
 
 
 def _rows(exam: Exam, steps: list[Step], n: int, batch: int) -> None:
@@ -501,6 +575,11 @@ def _rows(exam: Exam, steps: list[Step], n: int, batch: int) -> None:
     seen = f"of {n} images {len(used)} were used in {len(steps)} steps, with batch_size {batch}"
     if not order:
         exam.fail("steps were made, and no image was shown", "the model is not asked inside the loop")
+    if len(order) == len(used) == n and 0 in sizes:
+        exam.fail(
+            f"{seen}; one batch held no image",
+            "a batch too many where batch_size divides the number of images: the mean of no image is 0/0",
+        )
     if len(order) == len(used) < n:
         if len(steps) == 1 and len(used) == batch:
             exam.fail(seen, "the loop ends after its first batch: a return inside of it, or no loop")
@@ -520,7 +599,7 @@ def _rows(exam: Exam, steps: list[Step], n: int, batch: int) -> None:
         exam.fail(
             f"{seen}, {len(order)} times in all", f"more than one epoch, or overlapping batches: {ROWS}"
         )
-    expected = [batch] * (n // batch) + [n % batch]
+    expected = [batch] * (n // batch) + [n % batch] * (n % batch > 0)
     if sorted(sizes) != sorted(expected):
         mark = "the batches have another size than batch_size"
         if len(sizes) == 1:
@@ -535,11 +614,8 @@ def _rows(exam: Exam, steps: list[Step], n: int, batch: int) -> None:
             "the images were taken in the order in which they stand",
             "nothing is shuffled: each epoch is alike",
         )
-    if all(max(step.rows) - min(step.rows) < len(step.rows) for step in steps):
-        exam.fail(
-            "each batch was a block of neighbouring rows of x",
-            "the batches are shuffled, and not the images: the same images always go together",
-        )
+    if sum(a + 1 == b for a, b in zip(order, order[1:], strict=False)) > n / 2:
+        exam.fail("most images were followed by the next row of x", TOGETHER)
     exam.hold("every image once")
 
 
@@ -633,6 +709,10 @@ def _returned(exam: Exam, model: Watched, x: Tensor, steps: list[Step], out: obj
     exam.hold("mean over the images")
 
 
+def _of_batches(size: int) -> Callable[[Watched, Tensor], Tensor]:
+    return lambda m, x: torch.stack([error(m(part), part).mean() for part in x.split(size)]).mean()
+
+
 HELD_OUT_MARKS = [
     Mark(MEAN_OF_PIXELS + "over images", lambda m, x: error(m(x), x).mean() / x.shape[1]),
     Mark("the sum over the images, where their mean belongs", lambda m, x: error(m(x), x).sum()),
@@ -640,6 +720,10 @@ HELD_OUT_MARKS = [
     Mark("the mean of the roots of the errors", lambda m, x: error(m(x), x).sqrt().mean()),
     Mark("the error of one image only", lambda m, x: error(m(x), x)[0]),
     Mark("the error of one image only", lambda m, x: error(m(x), x)[-1]),
+    *(
+        Mark("the mean of the means of batches: a smaller last batch counts too much", _of_batches(size))
+        for size in (2, 4, 8, 10, 16, 20, 32, 50, 64, 100, 128, 200, 250, 256, 500, 512)
+    ),
 ]
 
 
@@ -657,7 +741,9 @@ def held_out_error(exam: Exam) -> Report:
     for training in (True, False):
         model.train(training)
         model.modes.clear()
-        x = exam.rand(0, 1, exam.integer(6, 9), pixels)
+        # A prime number of images, which no batch size divides; the last ones are dark.
+        n = (521, 523, 541, 547)[exam.integer(0, 3)] if training else exam.integer(6, 9)
+        x = exam.rand(0, 1, n, pixels) * torch.linspace(1, 0.1, n).to(exam.device, exam.dtype)[:, None]
         out = exam.call(model, x)[0]
         after, modes = model.training, list(model.modes)
         if not modes:
