@@ -97,6 +97,18 @@ def loss_distributions(mu, log_var, logits, x):
     return -(Independent(Bernoulli(logits=logits), 1).log_prob(x) - kl_divergence(q, p).sum(1)).mean()
 
 
+def log_mean_less(shift):
+    return lambda w: shift(w) + (w - shift(w)).exp().mean(0).log()
+
+
+def log_mean_floats(w):
+    rows = []
+    for column in w.T.tolist():
+        top = max(column)
+        rows.append(top + math.log(sum(math.exp(value - top) for value in column) / len(column)))
+    return torch.tensor(rows, dtype=w.dtype)
+
+
 def score_surrogate(f, log_q, phi, z):
     phi = phi.detach().requires_grad_()
     values = f(phi, z)
@@ -614,6 +626,13 @@ WRONG = {
         (lambda w: w.logsumexp(0) - math.log(w.shape[1]), "the number of images is used for K"),
         (lambda w: w.max(0).values, "only the largest weight"),
         (lambda w: (w - math.log(len(w))).detach().logsumexp(0), "the gradient is cut"),
+        (log_mean_floats, "the gradient is cut, and the task asks"),
+        (lambda w: torch.from_numpy(np.logaddexp.reduce(w.numpy()) - np.log(len(w))), "Python's own numbers"),
+        (log_mean_less(lambda w: w.max()), "one number for all images"),
+        (log_mean_less(lambda w: w.mean(0)), "not the largest log weight of the image"),
+        (log_mean_less(lambda w: w[0]), "not the largest log weight of the image"),
+        (log_mean_less(lambda w: w.median(0).values), "not the largest log weight of the image"),
+        (log_mean_less(lambda w: w.amin(0)), "not the largest log weight of the image"),
     ],
     "score_function": [
         (lambda f, q, p, z: _grad(f(p, z).mean(), p), "the gradient of f alone"),
@@ -636,6 +655,9 @@ WRONG = {
         (lambda f, q, p, z: _grad(z.sum(), p), "does not depend on phi"),
         (lambda f, q, p, z: 1.3 * score_surrogate(f, q, p, z), "it is 1.3 times"),
         (lambda f, q, p, z: score_surrogate(f, q, p, z) + 1, "no mistake that this check knows"),
+        (lambda f, q, p, z: score_surrogate(f, q, p, z[:1]), "some draws are not used"),
+        (lambda f, q, p, z: score_surrogate(f, q, p, z[: len(z) // 2]), "some draws are not used"),
+        (lambda f, q, p, z: score_surrogate(f, q, p, z.squeeze()), "does not run on every input"),
     ],
     "train_step": [
         (no_step, "step() is not called"),

@@ -379,11 +379,20 @@ def score_function(exam: Exam) -> Report:
         ratio = (seen[0] / right[0]).mean()
         if all(close(s, ratio * r) for s, r in zip(seen, right, strict=True)):
             exam.fail(text, f"{UNKNOWN}; it is {ratio.item():.4g} times what it should be, everywhere")
+        for k, row in enumerate(torch.eye(n).to(phi)):
+            if close(estimate(own, cases[2][1] + row[:, None]), seen[2]):
+                exam.fail(
+                    f"{text}; whatever draw {k + 1} of {n} is, the result is the same",
+                    "some draws are not used: the estimate is a mean over all of them",
+                )
         _unbiased(
             exam, text, lambda z: estimate(own, z), lambda z: _score(own, _log_q, phi, z), lambda: draws(n)
         )
     exam.hold("f without phi")
     exam.hold("f with phi")
+    flat = exam.call(plain, _log_q, phi[::d], draws(n)[:, :1], track=True)[0]  # one latent dimension
+    exam.tensor(getattr(flat, "gradient", flat), (2,), {})
+    exam.hold("one latent dimension")
 
 
 def _unbiased(exam: Exam, text: str, estimate, right, draws) -> None:

@@ -24,7 +24,7 @@ from vaebook.checks.base import (
     prediction,
 )
 from vaebook.checks.draws import FAR, SEED, dependence, z_scores
-from vaebook.checks.formulas import BITS, bernoulli_each
+from vaebook.checks.formulas import BITS, ONE_FOR_ALL, bernoulli_each, spread_out
 from vaebook.checks.places import DRAWS, HOW_MANY, REVENUE, STAND_IN, SUM, TIGHTER
 from vaebook.densities import gaussian_log_likelihood, kl_to_standard_normal
 from vaebook.models import VAE
@@ -32,10 +32,6 @@ from vaebook.models import VAE
 UNDERFLOW = (
     "probabilities are computed before their logarithm is taken: exp() vanishes to 0. An image of 784 pixels "
     "has log-probabilities of some hundreds below 0"
-)
-ONE_FOR_ALL = (
-    "what is subtracted before exp() is one number for all images: where they lie far apart, exp() vanishes "
-    "to 0 in some of them, or overflows"
 )
 
 
@@ -276,23 +272,12 @@ def effective_sample_size(exam: Exam) -> Report:
                 "the weights themselves are computed: exp() overflows to inf, or vanishes to 0. The shares "
                 "of the draws in the whole weight stay between 0 and 1",
             )
-    apart = log_weights + 1000 * (torch.arange(batch).to(log_weights) - 2)
-    out, expected = exam.call(apart)[0], ess(apart)
-    if not close(out, expected):
-        exam.fail(
-            f"for images whose log weights lie 1,000 apart your function gives {numbers(out)}, where it "
-            f"should be {numbers(expected)}",
-            ONE_FOR_ALL,
-        )
-    lone = log_weights - 1000
-    lone[:batch] += 2000 * torch.eye(batch).to(lone)  # another draw of each image is far above the rest
-    out = exam.call(lone)[0]
-    if not close(out, torch.ones_like(out)):
-        exam.fail(
-            f"where one log weight of each image is about 1000 and all others are about -1000, your function "
-            f"gives {numbers(out)}, where it should be 1",
-            "what is subtracted before exp() is not the largest log weight of the image, and exp() overflows",
-        )
+    for where, mark, far in spread_out(log_weights):
+        out, expected = exam.call(far)[0], ess(far)
+        if not close(out, expected):
+            exam.fail(
+                f"{where}, your function gives {numbers(out)}, and it should be {numbers(expected)}", mark
+            )
     exam.hold("no overflow")
     equal = exam.call(torch.zeros_like(log_weights))[0]
     if not close(equal, torch.full_like(equal, k)):

@@ -566,7 +566,36 @@ LOG_MEAN_MARKS = [
 ]
 
 
-@check("log_weights", TIGHTER)
+ONE_FOR_ALL = (
+    "what is subtracted before exp() is one number for all images: where they lie far apart, exp() vanishes "
+    "to 0 in some of them, or overflows"
+)
+NOT_LARGEST = (
+    "what is subtracted before exp() is not the largest log weight of the image, and exp() overflows"
+)
+NO_NUMBERS = (
+    "the gradient is cut, and the task asks that it can pass: NumPy, Python's own numbers, .detach(), or a "
+    "new tensor made of numbers"
+)
+
+
+def spread_out(log_weights: Tensor) -> tuple[tuple[str, str, Tensor], ...]:
+    """Where log weights lie, the mark of who fails there, and such log weights, (k, batch)."""
+    batch = log_weights.shape[1]
+    lone = log_weights - 1000
+    lone[:batch] += 2000 * torch.eye(batch).to(lone)  # in each image another draw
+    apart = log_weights + 1000 * (torch.arange(batch).to(lone) - 2)
+    return (
+        ("for images whose log weights lie 1,000 apart", ONE_FOR_ALL, apart),
+        (
+            "where one log weight of each image is about 1000 and all others are about -1000",
+            NOT_LARGEST,
+            lone,
+        ),
+    )
+
+
+@check("log_weights", TIGHTER, raised=[(r"Can't call numpy\(\) on Tensor that requires grad", NO_NUMBERS)])
 def log_mean_exp(exam: Exam) -> Report:
     """A function log_weights (k, batch) -> (batch,): the log of the mean over k of exp(log_weights).
 
@@ -591,6 +620,8 @@ def log_mean_exp(exam: Exam) -> Report:
         "log of the mean weight",
         probes=[("it is right for one draw", lambda w: (w[:1],))],
     )
+    if not exam.call(weights, track=True)[0].requires_grad:
+        exam.fail("the values are right, but the result has no gradient in the log weights", NO_NUMBERS)
     exam.gradients((weights,), log_mean)
     for at in (-1000.0, 1000.0, -90_000.0):
         out, expected = exam.call(weights + at)[0], log_mean(weights + at)
@@ -600,5 +631,11 @@ def log_mean_exp(exam: Exam) -> Report:
                 f"{numbers(expected)}",
                 "the weights are computed before their logarithm is taken: exp() overflows to inf, or "
                 "vanishes to 0. An image of 784 pixels has log weights of some hundreds below 0",
+            )
+    for where, mark, far in spread_out(weights):
+        out, expected = exam.call(far)[0], log_mean(far)
+        if not close(out, expected):
+            exam.fail(
+                f"{where}, your function gives {numbers(out)}, and it should be {numbers(expected)}", mark
             )
     exam.hold("no overflow")
