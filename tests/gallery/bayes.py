@@ -1,6 +1,7 @@
 """Answers to the checks of `vaebook.checks.bayes`."""
 
 import math
+import random
 
 import torch
 from torch.distributions import Categorical
@@ -84,6 +85,12 @@ def step_bernoulli(log_joint, z, width):
     return z + away * torch.bernoulli(a)
 
 
+def step_loop(log_joint, z, width):
+    there = z + width * torch.randn_like(z)
+    both = zip(z, there, log_joint(z).tolist(), log_joint(there).tolist(), strict=True)
+    return torch.stack([b if math.log(random.random()) < q - p else a for a, b, p, q in both])
+
+
 RIGHT = {
     "table_log_evidence": [bayes.log_evidence, evidence_shifted, evidence_loop],
     "table_log_posterior": [bayes.log_posterior, posterior_divided, posterior_columns],
@@ -93,7 +100,7 @@ RIGHT = {
         ratio_of_parts,
         ratio_together,
     ],
-    "metropolis_step": [step, step_in_logs, step_bernoulli],
+    "metropolis_step": [step, step_in_logs, step_bernoulli, step_loop],
 }
 
 # --- wrong answers ------------------------------------------------------------------------------------------
@@ -121,6 +128,15 @@ def keeping(choice):
         return z[choice((sample_x(z) - x0).abs(), radius)]
 
     return count
+
+
+def two_z(sample_z, sample_x, x0, radius, n):
+    return sample_z(n)[(sample_x(sample_z(n)) - x0).norm(dim=1) < radius]
+
+
+def squeezed(sample_z, sample_x, x0, radius, n):
+    z = sample_z(n)
+    return z[((sample_x(z) - x0).norm(dim=1) < radius).nonzero().squeeze()]
 
 
 def until(sample_z, sample_x, x0, radius, n):
@@ -169,6 +185,12 @@ def one_maximum(log_prior, log_likelihood):
     return (values - values.max()).exp().sum(0).log() + values.max()
 
 
+def least_taken_off(log_prior, log_likelihood):
+    values = joint(log_prior, log_likelihood)
+    least = values.min(0).values
+    return (values - least).exp().sum(0).log() + least
+
+
 def accepting(rule, noise=torch.randn_like, u=torch.rand_like):
     """A step with another rule: the log joint there and here, and uniform numbers -> which are accepted."""
 
@@ -189,6 +211,11 @@ def proposing(propose):
         return torch.where(by_ratio(log_joint(there), log_joint(z), torch.rand_like(z)), there, z)
 
     return walk
+
+
+def seeded(log_joint, z, width):
+    torch.manual_seed(0)
+    return step(log_joint, z, width)
 
 
 def all_or_none(log_joint, z, width):
@@ -218,6 +245,7 @@ WRONG = {
         (lambda p, v: v.logsumexp(0) - math.log(len(v)), "the mean over states replaces the prior"),
         (lambda p, v: joint(p, v).logsumexp(1), "the sum runs over the images"),
         (lambda p, v: joint(p, v).exp().sum(0).log(), "probabilities first"),
+        (least_taken_off, "must be the largest"),
         (one_maximum, "each column needs its own"),
         (lambda p, v: joint(p, v).exp().sum(0), "its logarithm is missing"),
         (lambda p, v: joint(p, v).sum(0), "log of a product"),
@@ -250,7 +278,7 @@ WRONG = {
     ],
     "posterior_by_counting": [
         (keeping(lambda away, r: away.norm(dim=1) > r), "those outside are kept"),
-        (keeping(lambda away, r: away.norm(dim=1) < 99), "every z is kept"),
+        (keeping(lambda away, r: away.norm(dim=1) < 999), "every z is kept"),
         (keeping(lambda away, r: away.square().sum(1) < r), "the squared distance"),
         (keeping(lambda away, r: (away < r).all(1)), "a square, and no disc"),
         (keeping(lambda away, r: (away < r).any(1)), "one coordinate near"),
@@ -259,6 +287,8 @@ WRONG = {
         (keeping(lambda away, r: away[:, 0] < r), "only one coordinate"),
         (other_z, "each z goes with the x"),
         (twice, "x was drawn 6000 times"),
+        (two_z, "not the one from which its x was drawn"),
+        (squeezed, "where one draw alone is kept"),
         (until, "n counts all draws"),
         (kept_x, "x is kept, and not the z"),
         (kept_mask, "which draws are kept"),
@@ -302,6 +332,8 @@ WRONG = {
         (accepting(lambda there, here, u: u < (2 * (there - here)).exp()), "the ratio is squared"),
         (accepting(lambda there, here, u: u < there.exp()), "the joint itself is the probability"),
         (accepting(lambda there, here, u: u < there / here), "a ratio of logarithms"),
+        (seeded, "a seed is set"),
+        (accepting(lambda there, here, u: u.log() < (there - here).mean()), "one ratio for all chains"),
         (all_or_none, "one decision for all chains"),
         (accepting(by_ratio, u=lambda z: torch.rand(()).to(z)), "one decision for all chains"),
         (accepting(by_ratio, u=torch.randn_like), "a normal number is compared"),

@@ -23,6 +23,7 @@ from vaebook.checks.base import (
     p_normal,
     prediction,
 )
+from vaebook.checks.draws import SEED
 from vaebook.checks.places import COUNT, ENOUGH, NAMES, RULE, WHAT
 from vaebook.exact import LatentVariableModel
 
@@ -149,6 +150,14 @@ def _table(exam: Exam, right, marks: list[Mark], shapes, what: str) -> None:
     apart = values + 2000 * torch.arange(batch).to(values) - 90_000
     for table in (values - 1000, values - 90_000, apart, 500 * values):
         out, expected = exam.call(prior, table)[0], right(prior, table)
+        if out.isposinf().any():
+            exam.fail(
+                f"for log-likelihoods from {table.min():.0f} to {table.max():.0f} your function gives "
+                f"{numbers(out)}",
+                "exp() of something far above 0, which is infinite: what is taken off first must be the "
+                "largest of the numbers that are added up",
+                NAMES,
+            )
         if table is apart and not close(out - expected, 0 * expected):
             exam.fail(
                 f"where images are 2,000 nats apart your function gives {numbers(out)}, where it should be "
@@ -251,6 +260,8 @@ def posterior_by_counting(exam: Exam) -> Report:
 
     def sample_x(z: Tensor) -> Tensor:
         x = torch.stack([z, 0.5 * z.square() - 0.3], -1) + 0.4 * exam.randn(*z.shape, 2)
+        if not shown:
+            x.view(-1, 2)[:1] = x0 + 100  # the first is alone there
         shown.append((z.detach().clone().flatten(), x.reshape(-1, 2)))
         return x.clone()
 
@@ -263,9 +274,14 @@ def posterior_by_counting(exam: Exam) -> Report:
                 f"your function never called {'sample_x' if drawn else 'sample_z'}",
                 "counting needs pairs: a z from the prior, and an x drawn from this z",
             )
+        z, x = (torch.cat(part) for part in zip(*shown, strict=True))
+        if made > len(z) == n:
+            exam.fail(
+                f"{made} z were drawn, and x for {n} of them",
+                "the kept z is not the one from which its x was drawn",
+            )
         if made != n:
             exam.fail(f"{made} z were drawn, and {n} were asked for", "n counts all draws, not the kept")
-        z, x = (torch.cat(part) for part in zip(*shown, strict=True))
         if len(z) != n or not torch.equal(z, torch.cat(drawn)):
             exam.fail(
                 f"{n} z were drawn, and x was drawn {len(z)} times" + ", from other z" * (len(z) == n),
@@ -310,7 +326,9 @@ def posterior_by_counting(exam: Exam) -> Report:
             "as many as lie within the radius, but others than those",
         )
     exam.hold("keeps what lies near")
-    nothing = kept(x0 + 100, 50)[0]
+    alone = "where one draw alone is kept its axis disappears, as squeeze() and the like make it"
+    exam.tensor(kept(x0 + 100, 50)[0], (1,), {(): alone})
+    nothing = kept(x0 - 100, 50)[0]
     exam.tensor(nothing, (0,), {(50,): "where nothing lies near x0, everything is kept"})
     exam.hold("keeps nothing where nothing lies near")
 
@@ -461,7 +479,7 @@ RULES = (  # of a step to a place where the posterior is r times as high, r < 1:
 )
 
 
-@check("log_joint z width", WHAT)
+@check("log_joint z width", WHAT, seconds=20)
 def metropolis_step(exam: Exam) -> Report:
     """A function (log_joint, z, width) -> (chains,): one step of many chains that keeps the posterior.
 
@@ -487,6 +505,8 @@ def metropolis_step(exam: Exam) -> Report:
     if (moved == 0).double().mean() > 0.001:
         _acceptance(exam, step, n)  # which says more
         exam.fail("where the posterior is flat, chains stay", "a proposal as probable as z is not accepted")
+    if torch.equal(step(lambda z: 0 * z - 7, start, width) - start, moved):
+        exam.fail("two calls made the same proposals", SEED)
     _proposals(exam, moved, width)
     _acceptance(exam, step, n)
     _stationary(exam, step, n)
@@ -515,14 +535,18 @@ def _proposals(exam: Exam, moved: Tensor, width: float) -> None:
 def _acceptance(exam: Exam, step, n: int) -> None:
     """A posterior of two levels, and chains that start where one meets the other, on either side."""
 
-    def shares(r: float, n: int) -> tuple[float, ...]:
-        """r; of the proposals up and down, the share accepted; twice the share that stayed, down and up."""
+    def shares(r: float, n: int, others: int = 0) -> tuple[float, ...]:
+        """r; of the proposals up and down, the share accepted; twice the share that stayed, down and up.
+
+        Others are more chains, far away on the upper level, where nothing changes.
+        """
 
         def log_joint(z: Tensor) -> Tensor:
             return torch.where(z > 0, LEVEL, LEVEL + math.log(r)).to(z)
 
         edge = exam.rand(1e-7, 1e-6, n)
-        down, up = step(log_joint, edge, 1.0), step(log_joint, -edge, 1.0)
+        away = edge.new_full((others,), 99.0)
+        down, up = (step(log_joint, torch.cat([at, away]), 1.0)[:n] for at in (edge, -edge))
         parts = up > 0, down < 0, down == edge, up == -edge
         return r, *(2 * part.double().mean().item() for part in parts)
 
@@ -551,6 +575,12 @@ def _acceptance(exam: Exam, step, n: int) -> None:
                 "the same proposal is always judged alike: accept with probability A, by comparing it with a "
                 "uniform number",
             )
+
+    if abs(shares(0.5, n, n)[2] - shares(0.5, n)[2]) > 2 * error:
+        exam.fail(
+            f"{seen}; with more chains elsewhere it is another share",
+            "one ratio for all chains: each needs a ratio of its own",
+        )
 
     def distance(rule) -> float:
         pairs = [(up, down, *rule(r)) for r, up, down, *_ in rows]
