@@ -284,7 +284,8 @@ def knn_accuracy(exam: Exam) -> Report:
 
     def clusters(n: int, d: int, classes: int) -> tuple[Tensor, Tensor]:
         labels = torch.randint(classes, (n,), generator=exam.generator).to(exam.device)
-        middles = exam.randn(classes, d) + 1.5
+        # The clusters overlap: where all guesses are right, so are those of wrong rules.
+        middles = 0.5 * exam.randn(classes, d) + 1.5
         return middles[labels] + exam.randn(n, d), labels
 
     cases = [
@@ -293,6 +294,9 @@ def knn_accuracy(exam: Exam) -> Report:
     cases = [
         (codes * (1.0 + torch.arange(codes.shape[1]).to(codes)), labels, k) for codes, labels, k in cases
     ]
+    codes, labels, k = cases[-1]
+    round_about = codes / codes.norm(dim=1, keepdim=True)  # each has its largest product with itself
+    cases.append((round_about, labels, k))
     number_values(exam, cases, knn, KNN_MARKS, "share")  # two labels and an odd k: without ties
     weights = torch.tensor(
         [0, 0, 0, 0, 1, 2, 2, 3, 3]
