@@ -325,14 +325,14 @@ class Exam:
         return out, copies
 
     def refusal(self, *inputs: Any) -> Any:
-        """None if the answer refuses the inputs by an exception, in whatever words; else its result."""
+        """The exception by which the answer refuses the inputs; if it raises none, its result."""
         answer = self.answer
 
         def refusing(*given: Any, **named: Any) -> Any:
             try:
                 return answer(*given, **named)
-            except Exception:
-                return None
+            except Exception as error:
+                return error
 
         self.answer = refusing
         try:

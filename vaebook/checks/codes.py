@@ -298,9 +298,8 @@ def knn_accuracy(exam: Exam) -> Report:
     round_about = codes / codes.norm(dim=1, keepdim=True)  # each has its largest product with itself
     cases.append((round_about, labels, k))
     number_values(exam, cases, knn, KNN_MARKS, "share")  # two labels and an odd k: without ties
-    weights = torch.tensor(
-        [0, 0, 0, 0, 1, 2, 2, 3, 3]
-    )  # so mixed, the median label is seldom the most frequent
+    # So mixed, the median label is seldom the most frequent.
+    weights = torch.tensor([0, 0, 0, 0, 1, 2, 2, 3, 3])
     mixed = weights[torch.randint(9, (300,), generator=exam.generator)].to(exam.device)
     of_four = [(*clusters(150, 2, 4), k) for k in (1, 5, 7)]
     for codes, labels, k in (*of_four, (exam.randn(300, 2), mixed, 15)):

@@ -20,8 +20,8 @@ from vaebook.checks.base import (
     numbers,
     prediction,
 )
-from vaebook.checks.evidence import ONE_FOR_ALL, UNDERFLOW
-from vaebook.checks.formulas import BITS
+from vaebook.checks.evidence import UNDERFLOW
+from vaebook.checks.formulas import BITS, ONE_FOR_ALL
 from vaebook.checks.places import BOUND, LINES, NEVER, TIGHT, TIGHTER, WITHOUT
 
 # --- the bound and the gap of a model with a few states -----------------------------------------------------
